@@ -15,6 +15,12 @@ from sidecar.store.connection import Store
 from sidecar.store.integrity.feed_entries import fields_of
 
 MAX_PAGE: Final = 500
+MAX_SCAN: Final = 2000
+"""Rows that one filtered page reads. The next page continues where it stopped."""
+SCAN_BATCH: Final = 250
+"""Rows that a filtered page reads at once; checks are served in between."""
+OPERATOR: Final = "operator"
+"""Actor of rows without a user, in a filter."""
 
 SYSTEM: Final = AccountId("")
 """Log of events outside all accounts: policy, keys, the store itself."""
@@ -28,20 +34,70 @@ class AuditPage:
     next: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Selection of rows; None selects all. ``since`` (included) and ``until`` (excluded): Unix milliseconds.
+
+    ``actor``: a user id, or OPERATOR.
+    """
+
+    actor: str | None = None
+    target: str | None = None
+    action: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def selects(self, fields: Mapping[str, str]) -> bool:
+        """Return whether the row with these stored fields is selected."""
+        if self.actor is not None and (fields["actor"] or OPERATOR) != self.actor:
+            return False
+        if self.target is not None and fields["target"] != self.target:
+            return False
+        if self.action is not None and fields["action"] != self.action:
+            return False
+        at = int(fields["t"])
+        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+
+
+ALL_ROWS: Final = AuditFilter()
+
+
 class Audit:
     """Audit operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def page(self, account: AccountId, *, after: int | None = None, limit: int = 50) -> AuditPage:
-        """Return rows older than row ``after``; without it, the newest. At most MAX_PAGE rows."""
+    async def page(
+        self, account: AccountId, *, after: int | None = None, limit: int = 50, only: AuditFilter = ALL_ROWS
+    ) -> AuditPage:
+        """Return selected rows older than row ``after``; without it, the newest. At most MAX_PAGE rows.
+
+        A filtered page reads at most MAX_SCAN rows. It can be empty and have a ``next``.
+        """
         wanted = max(1, min(limit, MAX_PAGE))
-        newest = "+" if after is None else f"({after}-0"
         log = log_of(account, self._store.partitions)
-        found = await self._store.command("XREVRANGE", log, newest, "-", "COUNT", wanted + 1)
-        rows = tuple(row_of(entry_id, fields) for entry_id, fields in found[:wanted])
-        return AuditPage(rows, rows[-1].seq if len(found) > wanted else None)
+        batch = wanted + 1 if only == ALL_ROWS else SCAN_BATCH
+        rows: list[AuditRow] = []
+        last, scanned = after, 0
+        while scanned < MAX_SCAN:
+            newest = "+" if last is None else f"({last}-0"
+            found = await self._store.command("XREVRANGE", log, newest, "-", "COUNT", batch)
+            for entry_id, raw in found:
+                if not only.selects(fields := _fields(raw)):
+                    continue
+                if len(rows) == wanted:
+                    return AuditPage(tuple(rows), rows[-1].seq)
+                rows.append(_row(entry_id, fields))
+            if len(found) < batch:
+                return AuditPage(tuple(rows), None)
+            last, scanned = _seq(found[-1][0]), scanned + len(found)
+        return AuditPage(tuple(rows), last)
+
+    async def verified(self, account: AccountId) -> int | None:
+        """Return the last row that an exported checkpoint signs; None if there is none."""
+        signed = await self._store.command("HGET", f"{log_of(account, self._store.partitions)}:seal", "signed")
+        return int(signed) if signed else None
 
     async def note(
         self,
@@ -76,10 +132,22 @@ _SCHEMA_1: Final = {"k": "action", "by": "actor", "u": "target"}
 
 
 def row_of(entry_id: str, raw: Any) -> AuditRow:
-    """Return the row of a stream entry. Rows of schema 1 have other field names."""
-    fields = {_SCHEMA_1.get(name, name): value for name, value in fields_of(raw).items()}
+    """Return the row of a stream entry."""
+    return _row(entry_id, _fields(raw))
+
+
+def _fields(raw: Any) -> dict[str, str]:
+    """Return the fields of a stream entry. Rows of schema 1 have other names."""
+    return {_SCHEMA_1.get(name, name): value for name, value in fields_of(raw).items()}
+
+
+def _seq(entry_id: str) -> int:
+    return int(entry_id.partition("-")[0])
+
+
+def _row(entry_id: str, fields: Mapping[str, str]) -> AuditRow:
     return AuditRow(
-        seq=int(entry_id.partition("-")[0]),
+        seq=_seq(entry_id),
         at=int(fields["t"]),
         action=fields["action"],
         actor=fields["actor"],

@@ -138,6 +138,9 @@ class Exporter:
                 heads[account] = head
         if heads:
             await self._sink.write(checkpoint(heads, at=int(self._clock() * 1000), sign=self._sign))
+            for account, head in heads.items():
+                seal = f"{log_of(account, self._store.partitions)}:seal"
+                await self._store.change("HSET", seal, "signed", str(head.seq))
         return written
 
     async def _export_log(self, account: AccountId) -> tuple[int, ChainHead]:

@@ -1,10 +1,16 @@
 """``GET /v1/audit``: every change of the account with actor, target, before, after and source address; no secret."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 
+from sidecar.domain.users import Actor
+from sidecar.store import audit as audit_store
+from sidecar.store import keys
+from sidecar.store.audit_chain import verify
+from sidecar.store.audit_export import Exporter, exported
 from tests.fixtures import OTHER_PASSWORD, PASSWORD
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -108,3 +114,175 @@ async def test_questions_that_make_no_sense_are_400(web, town, query):
     answer = await web.ask("GET", f"/v1/audit{query}", token=await web.token("ada@example.com"))
     assert (answer.status, answer.body["code"]) == (400, "bad_request")
     assert "limit from 1 to 500" in answer.body["detail"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?from=yesterday", "?to=2026-02-30T00:00:00Z", "?from=2026-02-03", "?from=2026-02-03T00:00:00", "?actor=",
+     "?from=1764000000", "?to=2026-02-03T00:00:00Z%0A", "?action=" + "x" * 129, "?acto=x", "?since=x", "?limit=5&x"],
+)  # fmt: skip
+async def test_filters_that_make_no_sense_are_400(web, town, query):
+    await town.found()
+    answer = await web.ask("GET", f"/v1/audit{query}", token=await web.token("ada@example.com"))
+    assert (answer.status, answer.body["code"]) == (400, "bad_request"), answer.body
+
+
+async def test_removed_and_renamed_users_keep_their_names(web, town):
+    ada = await town.found()
+    bob = await town.join(ada, "bob@example.com")
+    token = await web.token("ada@example.com")
+    await web.ask("PATCH", f"/v1/users/{bob.id}", {"name": "Bob"}, token=token)
+    await web.ask("PATCH", f"/v1/users/{bob.id}", {"role": "marketer"}, token=token)
+    await web.ask("PATCH", f"/v1/users/{bob.id}", {"name": "Robert"}, token=token)
+    await web.ask("DELETE", f"/v1/users/{bob.id}", token=token)
+    pending = await town.invite(ada, "carl@example.com")
+    await web.ask("DELETE", f"/v1/users/{pending.member.record.id}", token=token)
+    await town.people.users.change(Actor.operator(), ada.id, name="Countess")
+
+    rows = await entries(web, token)
+    assert {row["actor_name"] for row in rows if row["actor"] == ada.id} == {"Ada"}
+    for row in rows:
+        assert (row["actor"] is None) == (row["actor_email"] is None)
+        assert (row["target"] or "").startswith("usr_") == (row["target_email"] is not None), row
+    shown = [(row["action"], row["target_name"], row["target_email"]) for row in rows if row["target"] == bob.id]
+    assert shown == [
+        ("user.removed", "Robert", "bob@example.com"),
+        ("user.changed", "Robert", "bob@example.com"),
+        ("user.changed", "Bob", "bob@example.com"),
+        ("user.changed", "Bob", "bob@example.com"),
+        ("invitation.accepted", "", "bob@example.com"),
+        ("user.invited", "", "bob@example.com"),
+    ]
+    revoked = next(row for row in rows if row["action"] == "invitation.revoked")
+    assert revoked["target_email"] == "carl@example.com"
+
+
+async def test_R32_names_are_part_of_the_verified_chain(web, town, store):
+    ada = await town.found()
+    await town.join(ada, "bob@example.com")
+    lines = [line async for line in exported(store, ada.account)]
+    assert verify(lines, signature_holds=lambda *_: True).faults == []
+    changed = [line.replace(b'"actor_name":"Ada"', b'"actor_name":"Eve"') for line in lines]
+    assert changed != lines
+    assert verify(changed, signature_holds=lambda *_: True).faults
+
+
+async def test_rows_of_earlier_versions_have_no_names(web, town, store):
+    ada = await town.found()
+    token = await web.token("ada@example.com")
+    log = f"{keys.account(ada.account, store.partitions)}:log"
+    await store.command("DEL", log)
+    fields = {
+        "action": "user.changed",
+        "actor": ada.id,
+        "target": ada.id,
+        "before": "",
+        "after": "",
+        "addr": "",
+        "req": "",
+    }
+    await store.command("XADD", log, "1-0", *(word for pair in fields.items() for word in pair), "t", "1764000000000")
+    (row,) = await entries(web, token)
+    assert (row["actor"], row["actor_name"], row["target_email"]) == (ada.id, None, None)
+    (line,) = [line async for line in exported(store, ada.account)]
+    assert b"actor_name" not in line  # the hash of an earlier version stays valid
+    assert verify([line], signature_holds=lambda *_: True).faults == []
+
+
+async def paged(web, token, query, limit):
+    seen, after, requests = [], "", 0
+    while True:
+        answer = await web.ask("GET", f"/v1/audit?{query}&limit={limit}{after}", token=token)
+        assert answer.status == 200, answer.body
+        assert len(answer.body["entries"]) <= limit
+        seen += answer.body["entries"]
+        requests += 1
+        if answer.body["next"] is None:
+            return seen, requests
+        after = f"&after={answer.body['next']}"
+
+
+async def history(web, town):
+    """Make rows of several actors, actions and times; return administrator, member, token and all rows."""
+    ada = await town.found()
+    bob = await town.join(ada, "bob@example.com")
+    token = await web.token("ada@example.com")
+    for number in range(6):
+        await web.ask("PATCH", f"/v1/users/{bob.id}", {"name": f"Bob {number}"}, token=token)
+        await town.people.users.change(Actor.operator(), bob.id, name=f"By the operator {number}")
+        await town.grant("bob@example.com")
+    return ada, bob, token, await entries(web, token, "?limit=500")
+
+
+@pytest.mark.parametrize("limit", [1, 3, 500])
+async def test_filters_select_and_page_exactly(web, town, limit, monkeypatch):
+    ada, bob, token, rows = await history(web, town)
+    monkeypatch.setattr(audit_store, "SCAN_BATCH", 2)
+    monkeypatch.setattr(audit_store, "MAX_SCAN", 4)
+    middle = rows[len(rows) // 2]["at"]
+    plus = (datetime.fromisoformat(middle) + timedelta(hours=2)).isoformat()[:-6] + "+02:00"
+    filters = {
+        f"actor={ada.id}": lambda row: row["actor"] == ada.id,
+        "actor=operator": lambda row: row["actor"] is None,
+        f"target={bob.id}": lambda row: row["target"] == bob.id,
+        "action=user.changed": lambda row: row["action"] == "user.changed",
+        f"action=user.changed&actor=operator&target={bob.id}": lambda row: (
+            row["action"] == "user.changed" and row["actor"] is None
+        ),
+        f"from={quote(middle)}": lambda row: row["at"] >= middle,
+        f"to={quote(plus)}": lambda row: row["at"] < middle,
+        f"from={quote(middle)}&to={quote(middle)}": lambda row: False,
+        "action=no.such": lambda row: False,
+        f"actor={bob.id}&action=session.opened": lambda row: (
+            row["actor"] == bob.id and row["action"] == "session.opened"
+        ),
+    }
+    for query, holds in filters.items():
+        seen, requests = await paged(web, token, query, limit)
+        assert seen == [row for row in rows if holds(row)], query
+        assert requests <= len(rows) // 4 + 1 + len(seen) // limit + 1
+
+
+async def test_a_filtered_page_reads_a_bounded_number_of_rows(web, town, store, monkeypatch):
+    _, _, token, rows = await history(web, town)
+    monkeypatch.setattr(audit_store, "SCAN_BATCH", 3)
+    monkeypatch.setattr(audit_store, "MAX_SCAN", 6)
+    read = []
+    command = type(store).command
+
+    async def counted(self, *words):
+        found = await command(self, *words)
+        if words[0] == "XREVRANGE":
+            read.append(len(found))
+        return found
+
+    monkeypatch.setattr(type(store), "command", counted)
+    answer = await web.ask("GET", "/v1/audit?action=account.created", token=token)
+    assert (sum(read), answer.body["entries"], answer.body["next"]) == (6, [], rows[5]["seq"])
+
+
+async def test_R32_verified_up_to_is_the_last_signed_row(web, town, store):
+    ada = await town.found()
+    token = await web.token("ada@example.com")
+
+    async def verified():
+        return (await web.ask("GET", "/v1/audit", token=token)).body["verified_up_to"]
+
+    lines, broken = [], []
+
+    class Sink:
+        async def write(self, raw):
+            if b'"checkpoint"' in raw and broken:
+                raise OSError("disk full")
+            lines.append(raw)
+
+    exporter = Exporter(store, Sink(), id="one", sign=lambda message: ("k1", message))
+    assert await verified() is None
+    await exporter.export()
+    newest = (await entries(web, token))[0]["seq"]
+    assert await verified() == newest
+    await town.people.users.change(Actor.operator(), ada.id, name="Countess")
+    broken.append(True)
+    with pytest.raises(OSError, match="disk full"):
+        await exporter.export()
+    assert await verified() == newest  # sealed, not signed

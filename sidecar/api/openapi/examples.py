@@ -78,7 +78,11 @@ ANSWERS: Final[dict[str, Any]] = {
                 "at": WHEN,
                 "action": "user.changed",
                 "actor": USER,
+                "actor_name": "Eve",
+                "actor_email": EMAIL,
                 "target": USER,
+                "target_name": "Eve",
+                "target_email": EMAIL,
                 "before": {"role": "marketer"},
                 "after": {"role": "accountant"},
                 "address": "192.0.2.1",
@@ -86,6 +90,7 @@ ANSWERS: Final[dict[str, Any]] = {
             }
         ],
         "next": None,
+        "verified_up_to": 7,
     },
     "Explained": {
         "role": "accountant",

@@ -201,6 +201,7 @@ PEP: Final[Fields] = {
 SEAL: Final[Fields] = {
     "n": COUNT.optional(),
     "hash": HASH.optional(),
+    "signed": COUNT.optional(),
     "anchor_n": COUNT.optional(),
     "anchor": HASH.optional(),
 }
