@@ -10,13 +10,15 @@ from typing import Annotated, Final
 
 import msgspec
 
-from sidecar.api.serializers import rfc3339
+from sidecar.api.serializers import rfc3339, when
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.http.endpoint import Endpoint, RequirePermission
 from sidecar.http.policy_schemas import (
     ActivePolicySummary,
     CellShown,
+    Generations,
+    GenerationShown,
     Matrix,
     PolicyRole,
     PolicySection,
@@ -58,6 +60,16 @@ async def policy(call: Request[None]) -> Response:
     sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
     loaded_at = rfc3339(int(activation.loaded_at))
     return Response(200, ActivePolicySummary(generation.id, loaded_at, activation.state, roles, sections))
+
+
+async def generations(call: Request[None]) -> Response:
+    """Return the generations so far, newest first (``GET /v1/policy/generations``)."""
+    turns = await call.app.policy_history.turns()
+    shown = [
+        GenerationShown(one.generation, rfc3339(one.first_at), when(one.last_at), one.noticed_by, one.direction)
+        for one in turns
+    ]
+    return Response(200, Generations(shown, shown[0].generation if shown else call.policy.id))
 
 
 async def matrix(call: Request[None]) -> Response:
@@ -172,6 +184,14 @@ _VIEW: Final = RequirePermission("policy", "view")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/policy", _VIEW, policy, "The policy in force", response_schema=ActivePolicySummary),
+    Endpoint(
+        "GET",
+        "/v1/policy/generations",
+        _VIEW,
+        generations,
+        "Generations of the policy so far",
+        response_schema=Generations,
+    ),
     Endpoint(
         "GET",
         "/v1/policy/matrix",

@@ -12,6 +12,7 @@ from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.health import Health
 from sidecar.pdp.preview import Previews
 from sidecar.store.live.revision_status import RevisionChecker
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 
@@ -49,4 +50,5 @@ class AppContext:
     health: Health
     metrics: Metrics
     recorder: CheckRecorder
+    policy_history: PolicyHistory
     previews: Previews = field(default_factory=Previews)

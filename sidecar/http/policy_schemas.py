@@ -9,6 +9,7 @@ from sidecar.pdp.activation import ActivationState
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.diff import CellChange, RouteChange
 from sidecar.policy.explained import Line, Person
+from sidecar.store.policy_history import Direction, Noticed
 
 Effect = Literal["allow", "deny"]
 
@@ -41,6 +42,26 @@ class ActivePolicySummary(msgspec.Struct, frozen=True):
     state: ActivationState
     roles: list[PolicyRole]
     sections: list[PolicySection]
+
+
+class GenerationShown(msgspec.Struct, frozen=True):
+    """A generation while it was the newest. ``last_at`` is null for the current one.
+
+    ``noticed_by``: a sidecar that started with it, or one that read an edit. ``direction``: ``back`` to an earlier one.
+    """
+
+    generation: str
+    first_at: When
+    last_at: When | None
+    noticed_by: Noticed
+    direction: Direction
+
+
+class Generations(msgspec.Struct, frozen=True):
+    """Generations so far, newest first; the last 200. ``current``: the newest of all sidecars."""
+
+    generations: list[GenerationShown]
+    current: str
 
 
 class CellShown(msgspec.Struct, frozen=True):

@@ -199,6 +199,7 @@ class Container:
             ),
             metrics=deps.metrics,
             recorder=deps.recorder,
+            policy_history=PolicyHistory(store),
             previews=Previews(deps.shared),
         )
 

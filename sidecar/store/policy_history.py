@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.store import keys
+from sidecar.store.codec import seconds
 from sidecar.store.connection import Store
+from sidecar.store.integrity.feed_entries import fields_of
 
 
 class GenerationOrder(StrEnum):
@@ -26,6 +28,31 @@ class RecordedActivation:
 
     order: GenerationOrder
     newest: str | None
+
+
+class Direction(StrEnum):
+    """Direction of a change of the policy: to a new generation, or to an earlier one."""
+
+    FORWARD = "forward"
+    BACK = "back"
+
+
+class Noticed(StrEnum):
+    """Occasion on which a sidecar noticed a generation: its start, or an edit of the files."""
+
+    START = "start"
+    EDIT = "edit"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationTurn:
+    """Time in which a generation was the newest. Unix seconds; ``last_at`` is None for the current one."""
+
+    generation: str
+    first_at: int
+    last_at: int | None
+    noticed_by: Noticed
+    direction: Direction
 
 
 class PolicyHistory:
@@ -52,6 +79,22 @@ class PolicyHistory:
     async def roles(self) -> frozenset[str]:
         """Return all roles of all recorded generations. Users hold no other roles."""
         return frozenset(map(str, await self._store.command("SMEMBERS", f"{_key()}:roles")))
+
+    async def turns(self) -> list[GenerationTurn]:
+        """Return the newest generations in the order of their activation, the current one first.
+
+        An earlier generation that came back is listed again. Kept are the last 200.
+        """
+        found = await self._store.command("XREVRANGE", f"{_key()}:turns", "+", "-")
+        turns: list[GenerationTurn] = []
+        next_at: int | None = None
+        for _, raw in found:
+            fields = fields_of(raw)
+            at = seconds(fields["t"])
+            by, direction = Noticed(fields["by"]), Direction(fields["direction"])
+            turns.append(GenerationTurn(fields["generation"], at, next_at, by, direction))
+            next_at = at
+        return turns
 
     async def order(self, generations: Collection[str]) -> Mapping[str, int]:
         """Return the order number per generation; a larger one is newer. Unrecorded generations are omitted."""

@@ -26,6 +26,7 @@ from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.explained import Explained
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
@@ -36,7 +37,7 @@ ADMIN = "ada@example.com"
 
 
 @pytest.fixture
-async def web(town, issuer, clock) -> AsyncIterator[ApiClient]:
+async def web(town, issuer, clock, store) -> AsyncIterator[ApiClient]:
     """Serve the policy's endpoints with the real guard, over the shipped policy."""
     in_force = SimpleNamespace(generation=town.generation, state=ActivationState.CURRENT, loaded_at=1_764_000_000.5)
     tokens = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900))
@@ -57,6 +58,7 @@ async def web(town, issuer, clock) -> AsyncIterator[ApiClient]:
         "metrics": (metrics := Metrics("0")),
         "recorder": CheckRecorder(metrics, call_soon=at_once),
         "previews": Previews(),
+        "policy_history": PolicyHistory(store),
     }
     app = AppContext(**{part.name: given.get(part.name) for part in fields(AppContext)})
     server = RawTestServer(Dispatcher(app, policy.ENDPOINTS, checks=False))
@@ -419,3 +421,44 @@ async def test_R16_only_declared_queries_are_read_to_sixty_four_fields(web, ada)
         answer = await web.ask("GET", f"/v1/policy/explain?{query}", token=ada)
         assert (answer.status, answer.body["code"]) == (400, "bad_request")
         assert detail in answer.body["detail"]
+
+
+async def test_generations_so_far_newest_first(web, ada, store, clock):
+    """New, back by an edit, again new; other sidecars, repeated notices and starts with an older one add nothing."""
+    history = PolicyHistory(store)
+    empty = await web.ask("GET", "/v1/policy/generations", token=ada)
+    assert (empty.status, empty.body) == (200, {"generations": [], "current": web.town.generation.id})
+    await history.record("one", [], sidecar="host-a", start=True)
+    await history.record("two", [], sidecar="host-a")
+    await history.record("two", [], sidecar="host-b")
+    await history.record("one", [], sidecar="host-c", start=True)  # not the newest
+    await history.record("one", [], sidecar="host-a")
+    await history.record("three", [], sidecar="host-b", forced=True)
+    answer = await web.ask("GET", "/v1/policy/generations", token=ada)
+    shown = answer.body["generations"]
+    assert [(one["generation"], one["noticed_by"], one["direction"]) for one in shown] == [
+        ("three", "edit", "forward"),
+        ("one", "edit", "back"),
+        ("two", "edit", "forward"),
+        ("one", "start", "forward"),
+    ]
+    assert answer.body["current"] == "three"
+    assert [one["last_at"] for one in shown] == [None, *(one["first_at"] for one in shown[:-1])]
+    assert b"host" not in answer.raw  # R27
+
+
+async def test_generations_are_for_those_who_may_view(web, town, ada):
+    await town.join(web.admin, "bob@example.com", "marketer")
+    denied = await web.ask("GET", "/v1/policy/generations", token=await web.token("bob@example.com"))
+    assert denied.status == 403
+    assert (await web.ask("GET", "/v1/policy/generations")).status == 401
+
+
+async def test_generations_are_listed_after_an_update(web, ada, store):
+    """A store of an earlier version has generations without times: the list begins with the next record."""
+    history = PolicyHistory(store)
+    await history.record("one", [], sidecar="host-a")
+    await store.command("DEL", "sc:{p00}:policy:turns")
+    await history.record("one", [], sidecar="host-a", start=True)
+    (shown,) = (await web.ask("GET", "/v1/policy/generations", token=ada)).body["generations"]
+    assert (shown["generation"], shown["last_at"], shown["direction"]) == ("one", None, "forward")

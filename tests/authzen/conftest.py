@@ -39,6 +39,7 @@ from sidecar.store.live.fleet import Revocation
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.live.revision_status import RevisionChecker
 from sidecar.store.peps import PepCopies, Peps
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.sessions import Opened
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
@@ -338,6 +339,7 @@ async def app(town: AccountsFixture, real_store: Store, clock: Any) -> AppContex
         health=SimpleNamespace(proven=True, draining=False),
         metrics=metrics,
         recorder=CheckRecorder(metrics, call_soon=at_once),
+        policy_history=PolicyHistory(real_store),
     )
 
 

@@ -166,6 +166,18 @@ ANSWERS: Final[dict[str, Any]] = {
         "search_resource_endpoint": f"{URL}/access/v1/search/resource",
         "search_action_endpoint": f"{URL}/access/v1/search/action",
     },
+    "Generations": {
+        "generations": [
+            {
+                "generation": GENERATION,
+                "first_at": WHEN,
+                "last_at": None,
+                "noticed_by": "edit",
+                "direction": "forward",
+            }
+        ],
+        "current": GENERATION,
+    },
     "OAuthError": {
         "error": "invalid_grant",
         "error_description": "the e-mail, the password or the token is wrong or no longer valid",

@@ -4,7 +4,7 @@
 -- KEYS: generations (zset: id -> order), log of events outside all accounts. ARGV[1]: arguments, JSON.
 local SEEN, LOG = KEYS[1], KEYS[2]
 local A = cjson.decode(ARGV[1])
-local KEEP = 10000
+local KEEP, KEEP_TURNS = 10000, 200
 
 local rid = SEEN .. ':rid:' .. A.rid
 local before = redis.call('GET', rid)
@@ -30,7 +30,15 @@ if done.o ~= 'current' or A.forced then
     error(added.err)
   end
 end
-if newest ~= A.id and (not known or not A.start) then -- after its row, because a known generation gets no second row
+-- The turns of the newest generation, in order. Before its score, so that a repeated call adds no second turn.
+local becomes_newest = newest ~= A.id and (not known or not A.start)
+local turn = becomes_newest and A.id or newest
+local last = redis.call('XREVRANGE', SEEN .. ':turns', '+', '-', 'COUNT', 1)[1]
+if turn and not (last and last[2][2] == turn) then
+  redis.call('XADD', SEEN .. ':turns', 'MAXLEN', KEEP_TURNS, '*', 'generation', turn, 't', now,
+    'by', A.start and 'start' or 'edit', 'direction', becomes_newest and known and 'back' or 'forward')
+end
+if becomes_newest then -- after its row, because a known generation gets no second row
   redis.call('ZADD', SEEN, int(redis.call('INCR', SEEN .. ':n')), A.id)
   redis.call('ZREMRANGEBYRANK', SEEN, 0, -KEEP - 1)
 end
