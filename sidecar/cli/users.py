@@ -6,16 +6,31 @@ import click
 
 from sidecar.api.serializers import to_member, to_seats_with_invitations, to_user, when
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import CliError, answer_no, json_option, print_json, print_pairs, print_table, usage_error
+from sidecar.cli.output import (
+    CliError,
+    answer_no,
+    json_option,
+    print_json,
+    print_pairs,
+    print_table,
+    unavailable,
+    usage_error,
+)
 from sidecar.cli.reviews import review
+from sidecar.cli.secret_input import read_secret
 from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.cli.user_options import account_option, on_user, refused
+from sidecar.cli.user_status import resume, sessions, suspend
 from sidecar.domain.users import Account, UserId, UserRecord
 from sidecar.identity import invitations as inviting
+from sidecar.identity.display_names import clean
+from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_reset import ResetLink
+from sidecar.identity.passwords import WeakPassword
+from sidecar.identity.user_creation import CreateUserOutcome
 from sidecar.identity.users import Edited, EditOutcome, RemovedUser, RemoveOutcome, UserEdit
 from sidecar.server.admin_context import AdminContext
-from sidecar.store.invitations import AlreadyInvited, AlreadyMember, SeatLimit
+from sidecar.store.invitations import Accepted, AlreadyInvited, AlreadyMember, SeatLimit
 from sidecar.store.outcomes import (
     AccountSuspended,
     IdempotencyMismatch,
@@ -66,22 +81,53 @@ def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
 @click.argument("email")
 @click.option("--role", required=True, metavar="ROLE", help="Id of the role, as in policy/roles.toml.")
 @click.option("--name", default="", metavar="NAME", help="Name of the user.")
+@click.option("--password-stdin", is_flag=True, help="Read a first password from standard input; no link is made.")
 @account_option
 @settings_options((*STORE, "invite_ttl"))
 @json_option
-def invite(email: str, role: str, name: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """Invite a user, and print the link to hand over. The invitation holds a seat until it expires."""
+def invite(
+    email: str, role: str, name: str, password_stdin: bool, account: str | None, as_json: bool, **flags: str | None
+) -> None:
+    """Invite a user, and print the link to hand over. The invitation holds a seat until it expires.
+
+    With --password-stdin the user is active at once, and the e-mail counts as not verified.
+    """
     settings = settings_from(flags)
     generation = policy_of(settings)
-    invitee = inviting.Invitee(email, name, role)
+    password = read_secret("password") if password_stdin else None
+    invitee = inviting.Invitee(email, _name(name), role)
 
-    async def job(operator: AdminContext) -> inviting.InviteOutcome:
+    async def job(operator: AdminContext) -> inviting.InviteOutcome | CreateUserOutcome:
         found = await account_of(operator, account)
+        if password is not None:
+            return await operator.people.creation.create(OPERATOR, generation, found.id, invitee, password)
         return await operator.people.inviting.invite(OPERATOR, generation, found.id, invitee)
 
     outcome = run_with_store(settings, job)
-    if not isinstance(outcome, inviting.Sent):
-        raise _not_invited(outcome, invitee)
+    match outcome:
+        case Accepted(record=made):
+            _print_created(made, as_json=as_json)
+        case inviting.Sent():
+            _print_invited(outcome, as_json=as_json)
+        case _:
+            raise _not_invited(outcome, invitee)
+
+
+def _name(typed: str) -> str:
+    name = clean(typed)
+    if name is None:
+        raise usage_error(f"--name {typed!r} must be one line of at most 100 visible characters")
+    return name
+
+
+def _print_created(made: UserRecord, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"user": to_user(made)})
+    else:
+        print_pairs({"user": made.id, "as": made.email, "role": made.role, "status": made.status.value})
+
+
+def _print_invited(outcome: inviting.Sent, *, as_json: bool) -> None:
     expires = when(outcome.expires_at)
     if as_json:
         invitation = {"url": outcome.url, "expires_at": expires, "mailed": outcome.mailed}
@@ -168,7 +214,8 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
             raise refused(NoUser(), user)
 
 
-user.add_command(review)
+for verb in (review, sessions, suspend, resume):
+    user.add_command(verb)
 
 
 def _not_invited(outcome: Any, invitee: inviting.Invitee) -> CliError:
@@ -184,6 +231,10 @@ def _not_invited(outcome: Any, invitee: inviting.Invitee) -> CliError:
             return answer_no(f"{invitee.email} is a member already: {user}")
         case AlreadyInvited(user, expires_at):
             return answer_no(f"{invitee.email} is invited already, until {when(expires_at)}: {user}")
+        case WeakPassword(weaknesses):
+            return usage_error(f"weak password: {'; '.join(weakness.advice for weakness in weaknesses)}")
+        case Overloaded():
+            return unavailable("this machine is too busy to hash a password: try again")
         case AccountSuspended():
             return answer_no("the account is suspended: no user can be added")
         case NoAccount() | IdempotencyMismatch():

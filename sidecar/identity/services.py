@@ -10,6 +10,7 @@ from sidecar.identity.password_change import PasswordChange
 from sidecar.identity.password_reset import PasswordReset, PasswordResetRequests
 from sidecar.identity.profile import Profile
 from sidecar.identity.sessions import Issuer
+from sidecar.identity.user_creation import UserCreation
 from sidecar.identity.users import UserAdmin
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
@@ -37,3 +38,4 @@ class IdentityServices:
     profile: Profile
     inviting: InvitationService
     credentials: CredentialAdmin
+    creation: UserCreation

@@ -107,6 +107,11 @@ class UserAdmin:
                 return outcome
         return outcome
 
+    async def set_status(self, actor: Actor, account: AccountId, user: str, status: Status) -> EditOutcome:
+        """Suspend or resume a user of ``account``, without a policy. For operators only."""
+        target = await self.find(account, user)
+        return NoUser() if target is None else await self._apply(actor, target, UserEdit(status=status))
+
     async def _apply(self, actor: Actor, target: UserRecord, edit: UserEdit) -> EditOutcome:
         changed = await self._users.change(
             actor, target.id, role=edit.role, name=edit.name, status=edit.status, judged_role=target.role

@@ -24,6 +24,7 @@ from sidecar.identity.password_reset import PasswordReset, PasswordResetRequests
 from sidecar.identity.profile import Profile
 from sidecar.identity.services import IdentityServices
 from sidecar.identity.sessions import Clock, Entropy, Issuer
+from sidecar.identity.user_creation import UserCreation
 from sidecar.identity.users import UserAdmin
 from sidecar.server.clock import since_boot
 from sidecar.sources.key_files import LoadedKeys
@@ -154,6 +155,7 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
     reset = PasswordReset(
         users=users, hashing=hashing, issuer=issuer, fleet=fleet, pepper=pepper, public_url=public_url, clock=clock
     )
+    invitations = Invitations(store)
     return IdentityServices(
         accounts=accounts,
         audit=Audit(store),
@@ -169,7 +171,7 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
         membership=UserAdmin(users=users, links=FederatedIdentities(store), fleet=fleet),
         profile=Profile(users=users, fleet=fleet, limits=limits),
         inviting=InvitationService(
-            invitations=Invitations(store),
+            invitations=invitations,
             accounts=accounts,
             users=users,
             hashing=hashing,
@@ -181,6 +183,7 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
             outbox=outbox,
             limits=limits,
         ),
+        creation=UserCreation(invitations=invitations, hashing=hashing, entropy=entropy),
         credentials=CredentialAdmin(
             users=users, sessions=sessions, accounts=accounts, reset=reset, outbox=outbox, limits=limits, fleet=fleet
         ),

@@ -110,6 +110,22 @@ class Invitations:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    async def create(
+        self,
+        actor: Actor,
+        *,
+        uid: UserId,
+        email: str,
+        mailbox: str,
+        name: str,
+        role: str,
+        password_hash: str,
+    ) -> Accepted | InviteOutcome:
+        """Make an active user with a first password, on a seat, without a link. The e-mail is not verified (R9)."""
+        if (account := account_of(uid)) is None:
+            return NoAccount()
+        return await self._add(actor, account, email, uid=uid, mailbox=mailbox, name=name, role=role, pw=password_hash)
+
     async def invite(  # noqa: PLR0913 (each is a field of one invitation, all by name)
         self,
         actor: Actor,
@@ -131,14 +147,11 @@ class Invitations:
         """
         if account_of(uid) != account:
             raise ValueError("the invited user's id does not name the account")
-        await add_email(self._store, email, account)
-        reply = await run_write(
-            self._store,
-            "invite",
-            account,
+        outcome = await self._add(
             actor,
+            account,
+            email,
             uid=uid,
-            email=email,
             mailbox=mailbox or email,
             name=name,
             role=role,
@@ -147,8 +160,18 @@ class Invitations:
             mailed="1" if mailed else "0",
             idem=_idem(idempotency),
         )
-        outcome = _invite_outcome(account, reply)
-        if isinstance(outcome, Invited):
+        if isinstance(outcome, Accepted):
+            raise TypeError("an invitation made an active user")
+        return outcome
+
+    async def _add(self, actor: Actor, account: AccountId, email: str, **words: object) -> Accepted | InviteOutcome:
+        await add_email(self._store, email, account)
+        reply = await run_write(self._store, "invite", account, actor, email=email, **words)
+        made = reply["o"] == "created"
+        outcome = (
+            Accepted(record_of(account, reply["r"]), position_of(reply)) if made else _invite_outcome(account, reply)
+        )
+        if isinstance(outcome, Invited | Accepted):
             await add_email(self._store, email, account)  # again: a concurrent removal may have removed it
         if isinstance(outcome, SeatLimit | AccountSuspended | NoAccount | ActorChanged | IdempotencyMismatch):
             await remove_email(self._store, email, account)

@@ -1,4 +1,4 @@
--- Invite a user and hold a seat. Only this script decides on cap and e-mail. An expired invitation holds neither.
+-- Invite a user and hold a seat; with A.pw, make an active user, whose e-mail is not verified (R9). Only this script decides on cap and e-mail. An expired invitation holds neither.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end
@@ -22,6 +22,17 @@ end
 if owner then -- replace an expired invitation of the same e-mail
   publish('removed', owner, '0')
   drop_invitation(owner)
+end
+if A.pw then
+  local n, seq = publish('user', A.uid, '1', nil, false, { role = A.role, status = 'active', password = true })
+  redis.call('HSET', key('u:' .. A.uid), 'em', A.email, 'mb', A.mailbox, 'name', A.name, 'role', A.role, 'st', 'active',
+    'tv', '1', 'pwtv', '1', 'pw', A.pw, 'ev', '0', 'by', A.by.uid, 'byn', label(A.by.uid), 'created', int(NOW),
+    'changed', int(NOW), 'rv', seq)
+  redis.call('SADD', key('members'), A.uid)
+  redis.call('HSET', key('em'), A.email, A.uid)
+  settle_admin(A.uid, A.role, 'active')
+  audit('user.created', A.uid, owner and { replaced = owner } or nil, { email = A.email, name = A.name, role = A.role })
+  return remember({ o = 'created', r = record(A.uid), n = n })
 end
 local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
 local n, seq = publish('user', A.uid, '0', nil, false, { role = A.role, status = 'invited' })
