@@ -13,6 +13,7 @@ from typing import Final
 
 from sidecar.domain.users import AccountId
 from sidecar.identity.emails import Email, normalise
+from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hash_limits import Limited, LoginLimits, Reservation
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.passwords import MAX_TYPED
@@ -73,7 +74,7 @@ LoginOutcome = Grant | InvalidGrant | AccountRequired | ResetRequired | Limited 
 class Login:
     """Service for the password grant."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts, each from its own place)
         self,
         *,
         accounts: Accounts,
@@ -83,6 +84,7 @@ class Login:
         issuer: Issuer,
         limits: LoginLimits,
         fleet: Fleet,
+        failures: FailedLogins,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._accounts = accounts
@@ -92,6 +94,7 @@ class Login:
         self._issuer = issuer
         self._limits = limits
         self._fleet = fleet
+        self._failures = failures
         self._pause = pause
 
     async def sign_in(self, claim: SignIn, client: Client) -> LoginOutcome:
@@ -129,6 +132,7 @@ class Login:
         if isinstance(right, Overloaded):
             return right
         if not right:
+            self._failures.count([one.record for one in candidates], client.address)
             if any(one.record.may_sign_in for one in every[MAX_CANDIDATES:]):
                 return AccountRequired(proven=False)
             if claim.account is None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sidecar.identity.credential_admin import CredentialAdmin
+from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.invitations import InvitationService
 from sidecar.identity.login import Login
@@ -39,3 +40,4 @@ class IdentityServices:
     inviting: InvitationService
     credentials: CredentialAdmin
     creation: UserCreation
+    failed_logins: FailedLogins

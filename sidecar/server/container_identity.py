@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sidecar.config.settings import Settings
 from sidecar.http.client_ip import limiter_address
 from sidecar.identity.credential_admin import CredentialAdmin
+from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hash_limits import LoginLimits, MailSource, Unlimited
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.invitations import InvitationService
@@ -38,6 +39,7 @@ from sidecar.store.live.memory_pressure import MemoryPressure
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.rate_limiter import Buckets
 from sidecar.store.sessions import Sessions
+from sidecar.store.sign_in_failures import SignInFailures
 from sidecar.store.users import Users
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.task_supervision import Work
@@ -58,10 +60,12 @@ class IdentityRuntime:
 
     def work(self) -> Iterator[tuple[str, Work]]:
         yield "memory watch", self.memory.watch
+        yield "failed sign-ins", self.people.failed_logins.run
         if self.outbox is not None:
             yield "outbox", self.outbox.run
 
     async def close(self) -> None:
+        await self.people.failed_logins.flush()
         if self.outbox is not None:
             await self.outbox.close()
 
@@ -155,7 +159,7 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
     reset = PasswordReset(
         users=users, hashing=hashing, issuer=issuer, fleet=fleet, pepper=pepper, public_url=public_url, clock=clock
     )
-    invitations = Invitations(store)
+    invitations, failures = Invitations(store), FailedLogins(SignInFailures(store))
     return IdentityServices(
         accounts=accounts,
         audit=Audit(store),
@@ -164,7 +168,7 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
         fleet=fleet,
         hashing=hashing,
         issuer=issuer,
-        login=_login(store, fleet, hashing=hashing, issuer=issuer, limits=limits, pause=pause),
+        login=_login(store, hashing, issuer=issuer, limits=limits, fleet=fleet, failures=failures, pause=pause),
         password_change=PasswordChange(users=users, hashing=hashing, issuer=issuer, limits=limits, fleet=fleet),
         password_reset=reset,
         forgotten=PasswordResetRequests(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
@@ -184,6 +188,7 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
             limits=limits,
         ),
         creation=UserCreation(invitations=invitations, hashing=hashing, entropy=entropy),
+        failed_logins=failures,
         credentials=CredentialAdmin(
             users=users, sessions=sessions, accounts=accounts, reset=reset, outbox=outbox, limits=limits, fleet=fleet
         ),
@@ -192,11 +197,12 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
 
 def _login(
     store: Store,
-    fleet: Fleet,
-    *,
     hashing: Hashing,
+    *,
     issuer: Issuer,
     limits: LoginLimits,
+    fleet: Fleet,
+    failures: FailedLogins,
     pause: Callable[[float], Awaitable[None]],
 ) -> Login:
     return Login(
@@ -207,5 +213,6 @@ def _login(
         issuer=issuer,
         limits=limits,
         fleet=fleet,
+        failures=failures,
         pause=pause,
     )

@@ -19,6 +19,7 @@ from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.rate_limiter import Bucket, Buckets, Rate
 from sidecar.store.scripting import run_read, run_write
 from sidecar.store.scripts import Script, script
+from sidecar.store.sign_in_failures import FailedSignIns, SignInFailures
 from sidecar.tokens.ids import new_account_id
 from tests.store.test_peps import created, pep_id
 
@@ -298,6 +299,14 @@ class Scenarios:
         self.number += 1
         name = f"generation-{self.number}"
         return Change("", lambda: PolicyHistory(self.store).record(name, ["marketer"], sidecar="one"))
+
+    async def sign_in_failed(self) -> Change:
+        """A minute is over, and one more failure is counted."""
+        _, member = await self._member()
+        home = keys.account(member.account, self.store.partitions)
+        await self.store.change("HSET", f"{home}:fails", f"1 {member.id}", '{"count":2,"addresses":["192.0.2.1"]}')
+        failure = FailedSignIns(member.id, 1, ("192.0.2.1",))
+        return Change("", lambda: SignInFailures(self.store).count(member.account, [failure]))
 
     async def hints_add(self) -> Change:
         key = keys.email_hint("a@example.com", 1)

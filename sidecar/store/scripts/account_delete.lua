@@ -18,7 +18,8 @@ for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', ke
 -- Remove name and indexes last: a call repeated after a failure then finds the users left to remove (R51).
 local name = redis.call('HGET', ACCT, 'name')
 audit('account.deleted', A.acct, { name = name, users = #users }, nil)
-redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'))
+redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'),
+  key('fails'), key('fails:h'))
 redis.call('HSET', ACCT, 'st', 'deleted')
 redis.call('HDEL', ACCT, 'name')
 return remember({ o = 'deleted', users = users, emails = emails, name = name, n = n })
