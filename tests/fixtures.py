@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from multidict import CIMultiDict
 from yarl import URL
 
+from sidecar.api.console import Console
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.users import AccountId, Actor, UserId, UserRecord
@@ -39,6 +40,7 @@ from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.server.container_identity import identity_services
+from sidecar.sources.console_files import read_console
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
@@ -317,7 +319,8 @@ async def open_web(town: IdentityFixture, issuer: Issuer, clock: Any, store: Sto
             part.name for part in fields(AppContext) if part.default is MISSING and part.default_factory is MISSING
         ]
         app = AppContext(**(dict.fromkeys(needed) | given))
-        server = RawTestServer(Dispatcher(app, (*CHECKS, *API), checks=True))
+        console = Console(read_console())
+        server = RawTestServer(Dispatcher(app, (*CHECKS, *API), checks=True, console=console))
         client: TestClient[Any, Any] = TestClient(server, cookie_jar=DummyCookieJar())
         await client.start_server()
         clients.append(client)

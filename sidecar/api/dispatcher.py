@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import ClientPayloadError, web
 from aiohttp.web import RequestPayloadError
 
+from sidecar.api.console import LABEL, Console, secured
 from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, gateway_call, is_check
@@ -57,21 +58,33 @@ class BodyTooLargeError(Exception):
 class Dispatcher:
     """Request handler of one listener: ``aiohttp.web.Server(dispatcher)``."""
 
-    def __init__(self, app: AppContext, endpoints: Iterable[Endpoint], *, checks: bool, store: bool = True) -> None:
+    def __init__(
+        self,
+        app: AppContext,
+        endpoints: Iterable[Endpoint],
+        *,
+        checks: bool,
+        store: bool = True,
+        console: Console | None = None,
+    ) -> None:
         """Create the handler.
 
-        ``checks``: serve the gateway endpoints. ``store``: the endpoints need a verified store.
+        ``checks``: serve the gateway endpoints. ``store``: the endpoints need a verified store. ``console``: its pages
+        do not.
         """
         self._app = app
         self._responder = CheckResponder(app)
         self._table = Router(endpoints)
         self._checks = checks
         self._store = store
+        self._console = console
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         if self._checks and is_check(path):
             return await self._check(request, path, query)
+        if self._console is not None and self._console.owns(path):
+            return self._response(request, self._page(self._console, request, path), request_id_of(request.raw_headers))
         if not path.startswith(AUTHZEN):
             request_id = request_id_of(request.raw_headers)
             return self._response(request, await self._answer(request, path, query, request_id), request_id)
@@ -111,6 +124,14 @@ class Dispatcher:
         if self._app.health.draining:
             response.force_close()  # announced in the response, so that a gateway's pool switches before the exit
         return response
+
+    def _page(self, console: Console, request: web.BaseRequest, path: str) -> RawResponse:
+        if is_ours(request.headers.get("Host"), self._app.public_config.hosts):
+            answer = console.answer(request.method, path, request.raw_headers)
+        else:
+            answer = secured(NOT_OUR_NAME)
+        self._app.metrics.requests.count(LABEL, answer.status)
+        return answer
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: bytes) -> RawResponse:
         found = self._table.find(request.method, path)

@@ -25,6 +25,7 @@ from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow, tls_context
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources import last_known_good
+from sidecar.sources.console_files import ConsoleFilesError
 from sidecar.sources.key_files import KeyFileError, load_or_create
 from sidecar.sources.trusted_issuers import TrustedIssuersError
 from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailableError
@@ -86,7 +87,7 @@ class Sidecar:
             self._spawn("store proof", lambda: self._prove_store(deps))
             await self._await_store(deps.store)
             await self._listen()
-        except (KeyFileError, StoreMismatchError, ListenerError, MailSetupError) as problem:
+        except (ConsoleFilesError, KeyFileError, StoreMismatchError, ListenerError, MailSetupError) as problem:
             raise StartError(WRONG, f"sidecar: {problem}") from None
         except TrustedIssuersError as found_wrong:
             raise StartError(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
@@ -217,7 +218,7 @@ class Sidecar:
         apart = settings.check_listen is not None
         limiters = shares(settings.max_connections, 2 if apart else 1, app.metrics.connections_refused.inc)
         app.metrics.watch_connections(lambda: sum([limiter.open() for limiter in limiters]))
-        public = Dispatcher(app, API if apart else (*CHECKS, *API), checks=not apart)
+        public = Dispatcher(app, API if apart else (*CHECKS, *API), checks=not apart, console=self._assembly.console)
         fast = self._fast_path if settings.fast_lane else None
         wanted: list[Listener | GrpcListener] = []
         wanted.append(

@@ -13,6 +13,7 @@ from secrets import token_hex
 from socket import gethostname
 
 from sidecar import __version__
+from sidecar.api.console import Console
 from sidecar.config.settings import Settings
 from sidecar.http.allowed_hosts import host_names
 from sidecar.http.context import AppContext, PublicConfig
@@ -38,6 +39,7 @@ from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.key_watcher import KeyWatcher
 from sidecar.server.listeners import check_url
 from sidecar.server.state_files import store_place
+from sidecar.sources.console_files import read_console
 from sidecar.sources.journal_file import JournalFile
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
@@ -75,11 +77,12 @@ class Dependencies:
 
 
 class Container:
-    """Built once per process. ``stack`` closes the opened resources."""
+    """Built once per process. ``stack`` closes the opened resources. Raises ConsoleFilesError."""
 
     def __init__(self, deps: Dependencies, stack: AsyncExitStack) -> None:
         self._deps = deps
         self.trusted = deps.trusted
+        self.console = Console(read_console()) if deps.settings.console else None
         self._wire_checks(deps)
         self._wire_identity(deps, stack)
         self._wire_rollout(deps)

@@ -19,6 +19,7 @@ import pytest
 from sidecar.cli.init import README
 from sidecar.cli.policy import VERBS
 from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES
+from sidecar.sources.console_files import read_console
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_the_wheel_holds_what_init_writes(root: Path) -> None:
     assert {path.name for path in (root / "policy").iterdir()} == {*POLICY_FILES, README}
 
 
-def test_the_wheel_holds_the_mark_of_its_types(root: Path, tmp_path: Path) -> None:
+def test_the_wheel_holds_types_and_console(root: Path, tmp_path: Path) -> None:
     """PEP 561: without ``py.typed`` a type checker treats ``sidecar.client`` as untyped."""
     assert (root / "sidecar" / "py.typed").read_text() == ""
     if find_spec("hatchling") is None:
@@ -177,7 +178,11 @@ def test_the_wheel_holds_the_mark_of_its_types(root: Path, tmp_path: Path) -> No
     built = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
-    assert {"sidecar/py.typed", "sidecar/client/README.md"} <= set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"sidecar/py.typed", "sidecar/client/README.md"} <= names
+    assert {name for name in names if name.startswith("sidecar/console/")} == {
+        f"sidecar/console/{name}" for name in read_console()
+    }
 
 
 @pytest.mark.parametrize("name", [".pre-commit-hooks.yaml", "action.yml"])
