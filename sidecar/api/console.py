@@ -13,11 +13,11 @@ from typing import Final
 import msgspec
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.headers import RawHeaders, decode_header, header_values
+from sidecar.http.headers import RawHeaders, header_values
+from sidecar.http.login_page import CONSOLE
 from sidecar.http.problems import problem_answer
 from sidecar.http.response import RawResponse
 
-ROOT: Final = "/console/"
 LABEL: Final = "/console/{file}"
 """Label of all console requests in the metrics."""
 
@@ -51,11 +51,13 @@ _TYPES: Final = {
 }
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _ALLOWED: Final = "GET, HEAD"
-_REDIRECT: Final = RawResponse(HTTPStatus.FOUND, (*SECURITY_HEADERS, ("Cache-Control", "no-store"), ("Location", ROOT)))
+_REDIRECT: Final = RawResponse(
+    HTTPStatus.FOUND, (*SECURITY_HEADERS, ("Cache-Control", "no-store"), ("Location", CONSOLE))
+)
 _METHOD_NOT_ALLOWED: Final = Problem(
     Code.METHOD_NOT_ALLOWED, f"method not allowed; this path accepts {_ALLOWED}", {"allow": _ALLOWED}
 )
-_NOT_FOUND: Final = Problem(Code.NOT_FOUND, f"path not found; the console begins at {ROOT}")
+_NOT_FOUND: Final = Problem(Code.NOT_FOUND, f"path not found; the console begins at {CONSOLE}")
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -73,12 +75,12 @@ class Console:
     @staticmethod
     def owns(path: str) -> bool:
         """Return True for ``/``, ``/console`` and all paths below it."""
-        return path in {"/", "/console"} or path.startswith(ROOT)
+        return path in {"/", "/console"} or path.startswith(CONSOLE)
 
     def answer(self, method: str, path: str, headers: RawHeaders) -> RawResponse:
         """Return the response to a request for an owned ``path``, without query."""
         file = self._files.get(path)
-        if file is None and path.startswith(ROOT):
+        if file is None and path.startswith(CONSOLE):
             return secured(_NOT_FOUND)
         if method not in _METHODS:
             return secured(_METHOD_NOT_ALLOWED)
@@ -95,8 +97,8 @@ def secured(problem: Problem) -> RawResponse:
 
 def _path(name: str) -> str:
     if name == "index.html":
-        return ROOT
-    return ROOT + name.removesuffix(".html")
+        return CONSOLE
+    return CONSOLE + name.removesuffix(".html")
 
 
 def _prepared(name: str, content: bytes) -> _File:
@@ -107,7 +109,6 @@ def _prepared(name: str, content: bytes) -> _File:
 
 
 def _has(headers: RawHeaders, tag: str) -> bool:
-    """Return True if ``If-None-Match`` contains the tag (RFC 9110 section 13.1.2: weak comparison)."""
-    given = ",".join(decode_header(value) for value in header_values(headers, b"if-none-match"))
-    tags = {one.strip().removeprefix("W/") for one in given.split(",")}
-    return "*" in tags or tag in tags
+    """Return True if ``If-None-Match`` contains the tag (RFC 9110 section 13.1.2). A quoted tag contains no quotes."""
+    wanted = tag.encode("ascii")
+    return any(wanted in value or value.strip() == b"*" for value in header_values(headers, b"if-none-match"))

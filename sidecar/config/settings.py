@@ -12,7 +12,8 @@ from typing import Annotated, Any, get_type_hints
 from sidecar.config import fd_limits
 from sidecar.config import parsers as v
 from sidecar.config.sources import RawValues, SettingNames, SettingsError, gather, mask, spell_env
-from sidecar.config.urls import base_url, store_url, url
+from sidecar.config.urls import base_url, login_url, store_url, url
+from sidecar.http.login_page import SIGN_IN
 from sidecar.sources.policy_files import packaged
 from sidecar.sources.policy_location import model, policy_dir
 
@@ -23,9 +24,13 @@ DEMO_MARK = "demo"
 """Name of the file in the key directory that marks its keys as demo keys."""
 
 
+GIVEN = "given"
+"""Key of the names of the settings that are not at their default, beside the values of the rows above."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Specification of one setting. ``default`` is text as a user writes it, or a function of the rows above."""
+    """Specification of one setting. ``default``: text as a user writes it, or a function of rows above and GIVEN."""
 
     parse: Callable[[str], Any]
     default: str | Callable[[Mapping[str, Any]], Any]
@@ -45,6 +50,11 @@ def _issuer(found: Mapping[str, Any]) -> str:
 
 def _keys_dir(found: Mapping[str, Any]) -> Path:
     return Path(found["state_dir"]) / "keys"
+
+
+def _login_url(found: Mapping[str, Any]) -> str | None:
+    """Return the console's page if browsers reach it: the public URL is a setting, not derived from the listener."""
+    return f"{found['public_url']}{SIGN_IN}" if found["console"] and "public_url" in found[GIVEN] else None
 
 
 def _max_connections(found: Mapping[str, Any]) -> int:
@@ -123,8 +133,8 @@ class Settings:
     ]
     trusted_issuers: Annotated[Path | None, Row(_FILE, "", "TOML file of external issuers.")]
     unavailable_status: Annotated[int, Row(v.status, "403", "Status of undetermined checks: 403 or 503.")]
-    login_url: Annotated[str | None, Row(v.optional(url("http", "https")), "", "Sign-in page for browsers.")]
     console: Annotated[bool, Row(v.boolean, "true", "Serve the console.")]
+    login_url: Annotated[str | None, Row(v.optional(login_url), _login_url, "Sign-in page for browsers.")]
     fast_lane: Annotated[bool, Row(v.boolean, "true", "Process simple checks without aiohttp.")]
     smtp_url: Annotated[str | None, Row(_SMTP, "", "Mail server for links.", secret=True)]
     mail_from: Annotated[str | None, Row(v.optional(v.line), "", "Sender of mails.")]
@@ -182,7 +192,7 @@ def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
     found: dict[str, Any] = {}
     shown: list[Value] = []
     for name, it in ROWS.items():
-        found[name], value = _resolve(name, it, given.get(name), found)
+        found[name], value = _resolve(name, it, given.get(name), {**found, GIVEN: frozenset(given)})
         shown.append(value)
     files = {name: it.file for name, it in given.items() if it.file is not None}
     settings = Settings(

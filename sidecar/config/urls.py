@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config.parsers import InvalidValueError
+from sidecar.http.login_page import PARAMETER
 from sidecar.store.servers.address import StoreAddressError, parse_address
 
 
@@ -58,6 +59,16 @@ def url(*schemes: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def login_url(text: str) -> str:
+    """Parse the URL of the login page. The sidecar appends the parameter ``rd``, so the URL must not contain it."""
+    found = url("http", "https")(text)
+    parts = urlsplit(found)
+    _port(parts)
+    if PARAMETER in {part.partition("=")[0] for part in parts.query.split("&")}:
+        raise InvalidValueError(f"the URL has a parameter {PARAMETER}, which the sidecar adds: remove it")
+    return found
 
 
 def store_url(text: str) -> str:

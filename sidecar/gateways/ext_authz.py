@@ -233,9 +233,10 @@ def _adapt_response(call: GatewayRequest, app: AppContext, decision: Decision, a
     if page is None or family.uri is None or decision.reason.verdict is not Verdict.UNAUTHENTICATED:
         return answer
     requested = family.read(call)
-    if isinstance(requested, RequestPath) and requested.method == "GET" and is_navigation(call.headers):
-        return redirected(answer, page.location(family.uri(call)))
-    return answer
+    if not isinstance(requested, RequestPath) or requested.method != "GET" or not is_navigation(call.headers):
+        return answer
+    location = page.location(family.uri(call))
+    return answer if location is None else redirected(answer, location)
 
 
 def _failed(endpoint: str) -> Decision:

@@ -2,29 +2,50 @@
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+CONSOLE: Final = "/console/"
+SIGN_IN: Final = CONSOLE + "sign-in"
+"""The console's login page."""
 
 PARAMETER: Final = "rd"
+"""Always the last parameter: a gateway that cannot escape the original request appends it as it is."""
+
 MAX_URI: Final = 2048
 """Characters of a URI that is sent along. A longer redirect could exceed a gateway's header limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginPage:
-    """Login URL, split once."""
+    """Login URL, split once. ``path``: its path if it is on the dashboard's own origin, else empty."""
 
     url: str
     head: str
     fragment: str
+    path: str = ""
 
-    def location(self, uri: str | None) -> str:
-        """Return the URL of the redirect. ``uri`` is the original request target, or None if it is unknown."""
+    def location(self, uri: str | None) -> str | None:
+        """Return the URL of the redirect. ``uri`` is the original request target, or None if it is unknown.
+
+        None for a request of the login page itself: a gateway that checks this page would redirect to it forever.
+        """
+        if uri is not None and self._is_own(uri.partition("?")[0]):
+            return None
         if uri is None or len(uri) > MAX_URI:
             return self.url
         return f"{self.head}{quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"
 
+    def _is_own(self, path: str) -> bool:
+        return path == self.path or (self.path == SIGN_IN and path.startswith(CONSOLE))
 
-def login_page(url: str) -> LoginPage:
+
+def login_page(url: str, public_url: str) -> LoginPage:
     before, mark, after = url.partition("#")
     joint = "&" if "?" in before else "?"
-    return LoginPage(url, f"{before}{joint}{PARAMETER}=", mark + after)
+    path = (urlsplit(url).path or "/") if _origin(url) == _origin(public_url) else ""
+    return LoginPage(url, f"{before}{joint}{PARAMETER}=", mark + after, path)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]

@@ -227,6 +227,6 @@ def public_config(settings: Settings) -> PublicConfig:
         hosts=host_names(settings.public_url, settings.allowed_hosts),
         max_body=settings.max_body,
         seat_contact=settings.seat_contact,
-        login_page=login_page(settings.login_url) if settings.login_url else None,
+        login_page=login_page(settings.login_url, settings.public_url) if settings.login_url else None,
         pdp_url=check_url(settings),
     )

@@ -17,7 +17,9 @@ from sidecar.http.response import RawResponse
 from tests.pdp_fixture import app, token
 
 HTML = (b"Accept", b"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
-PAGE = login_page("https://dash.example/login")
+PUBLIC = "https://dash.example"
+PAGE = login_page(f"{PUBLIC}/login", PUBLIC)
+CONSOLE = login_page(f"{PUBLIC}/console/sign-in", PUBLIC)
 
 
 def context(**changed: Any) -> AppContext:
@@ -114,10 +116,40 @@ def test_navigation(headers: RawHeaders, expected: bool) -> None:
         ("https://dash.example/login", "https://dash.example/login?rd=%2Fa"),
         ("https://dash.example/login?theme=dark", "https://dash.example/login?theme=dark&rd=%2Fa"),
         ("https://dash.example/#/login", "https://dash.example/?rd=%2Fa#/login"),
+        ("https://dash.example/console/sign-in", "https://dash.example/console/sign-in?rd=%2Fa"),
+        ("https://dash.example/login?", "https://dash.example/login?&rd=%2Fa"),
     ],
 )
 def test_the_way_back_is_put_where_the_page_can_read_it(url: str, expected: str) -> None:
-    assert login_page(url).location("/a") == expected
+    assert login_page(url, PUBLIC).location("/a") == expected
+
+
+@pytest.mark.parametrize("public", [PUBLIC, "https://dash.example:443", "https://DASH.example"])
+@pytest.mark.parametrize("query", ["", "?rd=/dashboard", "?rd=" + "a" * MAX_URI])
+def test_the_login_page_itself_is_never_redirected(public: str, query: str) -> None:
+    """A gateway that checks the login page would redirect to it forever."""
+    assert login_page(f"{PUBLIC}/login", public).location("/login" + query) is None
+    for path in ("/console/", "/console/sign-in", "/console/users", "/console/shell.js"):
+        assert login_page(f"{PUBLIC}/console/sign-in", public).location(path + query) is None
+
+
+@pytest.mark.parametrize("uri", ["/console", "/consoles/", "/dashboard?next=/console/sign-in", "/a/console/sign-in"])
+def test_other_paths_are_redirected_to_the_console(uri: str) -> None:
+    assert (CONSOLE.location(uri) or "").startswith(f"{PUBLIC}/console/sign-in?rd=%2F")
+
+
+def test_a_login_page_of_another_origin_excepts_no_path() -> None:
+    for url in ("https://sso.example/login", "https://dash.example:8443/login", "http://dash.example/login"):
+        assert login_page(url, PUBLIC).location("/login") == f"{url}?rd=%2Flogin"
+
+
+@pytest.mark.parametrize("path", ["/console/", "/console/sign-in?rd=%2Fdashboard%2F", "/console/users"])
+async def test_a_gateway_that_checks_the_console_gets_no_loop(path: str) -> None:
+    on = context(login_page=CONSOLE)
+    assert (await ask(*forwarded(uri=path), HTML, on=on)).status == 401
+    assert (await ask(HTML, path=f"/check/envoy{path}", on=on)).status == 401
+    led = await ask(*forwarded(), HTML, on=on)
+    assert dict(led.headers)["Location"].startswith(f"{PUBLIC}/console/sign-in?rd=%2Fdashboard%2F")
 
 
 def test_a_request_that_is_too_long_is_not_returned_to() -> None:
@@ -128,7 +160,7 @@ def test_a_request_that_is_too_long_is_not_returned_to() -> None:
 @given(st.text(max_size=60))
 def test_the_return_address_is_one_parameter_of_the_same_host(tail: str) -> None:
     uri = "/dashboard?" + tail
-    location = PAGE.location(uri)
+    location = PAGE.location(uri) or ""
     app = urlsplit(location)
     assert (app.scheme, app.netloc, app.path, app.fragment) == ("https", "dash.example", "/login", "")
     assert location.isascii()

@@ -185,6 +185,45 @@ def test_empty_text_is_none_where_none_is_a_value() -> None:
     assert (settings.redis_url, settings.check_listen, settings.login_url, settings.tls_cert) == (None,) * 4
 
 
+PUBLIC_URL = "https://login.example.com"
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, None),
+        ({"LISTEN": "127.0.0.1:9000"}, None),
+        ({"PUBLIC_URL": PUBLIC_URL}, f"{PUBLIC_URL}/console/sign-in"),
+        ({"PUBLIC_URL": f"{PUBLIC_URL}:443/"}, f"{PUBLIC_URL}/console/sign-in"),
+        ({"PUBLIC_URL": "http://127.0.0.1:9181"}, "http://127.0.0.1:9181/console/sign-in"),
+        ({"PUBLIC_URL": PUBLIC_URL, "CONSOLE": "false"}, None),
+        ({"PUBLIC_URL": PUBLIC_URL, "LOGIN_URL": ""}, None),
+        ({"PUBLIC_URL": PUBLIC_URL, "LOGIN_URL": "https://sso.example/in"}, "https://sso.example/in"),
+        ({"LOGIN_URL": "https://sso.example/in", "CONSOLE": "false"}, "https://sso.example/in"),
+    ],
+)
+def test_the_login_url_defaults_to_the_console(env: dict[str, str], expected: str | None) -> None:
+    settings = load({}, {f"SIDECAR_{name}": text for name, text in env.items()})
+    assert settings.login_url == expected
+    shown = next(value for value in settings.values if value.name == "login_url")
+    assert (shown.text or None, shown.source == "default") == (expected, "LOGIN_URL" not in env)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("https://sso.example/in?rd=/home", "parameter rd, which the sidecar adds: remove it"),
+        ("https://sso.example/in?theme=dark&rd=", "parameter rd, which the sidecar adds: remove it"),
+        ("https://sso.example:99999/in", "the port is not a number from 0 to 65535"),
+        ("/console/sign-in", "write a URL that starts with http://, https://"),
+    ],
+)
+def test_an_unusable_login_url_names_its_remedy(text: str, remedy: str) -> None:
+    message = refused(env={"SIDECAR_LOGIN_URL": text})
+    assert remedy in message
+    assert "SIDECAR_LOGIN_URL" in message
+
+
 def test_kubernetes_service_links_are_ignored_with_a_warning() -> None:
     links = {
         "SIDECAR_PORT": "tcp://10.96.0.12:9181",

@@ -26,6 +26,7 @@ COMPUTED: Final = {
     "keys_dir": "`STATE_DIR/keys`",
     "policy_dir": "`./policy`, or packaged",
     "model": "`./model.conf`, or packaged",
+    "login_url": "`PUBLIC_URL/console/sign-in`, or –",
     "max_connections": "`10000`, or fewer",
 }
 """Defaults that depend on other settings or on the machine."""

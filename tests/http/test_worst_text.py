@@ -124,7 +124,7 @@ async def bare_store(real_redis_url: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def rig(open_web: Any, town: IdentityFixture) -> AsyncIterator[Rig]:
-    page = login_page("https://login.example.com/")
+    page = login_page("https://login.example.com/", "https://dash.example")
     web = await open_web(trusted_proxies=(ip_network("127.0.0.0/8"),), login_page=page)
     dispatcher = web.client.server._handler
     slow = HttpServer(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
