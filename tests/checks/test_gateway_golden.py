@@ -42,7 +42,7 @@ def context() -> AppContext:
         shared.public_config,
         cookie="__Host-sidecar",
         origins=frozenset({"https://dash.example"}),
-        login_page=login_page("https://dash.example/login", "https://dash.example"),
+        login_page=login_page("https://dash.example/console/sign-in", "https://dash.example"),
     )
     pdp = DecisionPoint(shared.policy, tokens, Unverified(), clock=lambda: float(NOW))  # type: ignore[arg-type]
     return replace(shared, public_config=public_config, pdp=pdp)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.api.endpoints import API
 from sidecar.config import settings
 from tests.gateways import install
 from tests.gateways.rig.bench import Bench, Lane
@@ -174,6 +175,22 @@ def test_istios_filter_is_the_one_that_the_table_proves() -> None:
     regexes = [one["uri"]["regex"] for one in service["spec"]["http"][0]["match"]]
     routes = manager["route_config"]["virtual_hosts"][0]["routes"][:2]
     assert regexes == [one["match"]["safe_regex"]["regex"] for one in routes]
+
+
+def test_the_ingress_passes_the_console_and_its_calls() -> None:
+    (own,) = [one for one in documents("ingress-nginx.yaml") if one["metadata"]["name"] == "sidecar"]
+    rules = own["spec"]["rules"][0]["http"]["paths"]
+    assert {rule["backend"]["service"]["name"] for rule in rules} == {"sidecar"}
+
+    def passes(path: str) -> bool:
+        """Match as Kubernetes defines it: Prefix by whole segments."""
+        prefixes = {rule["path"] for rule in rules if rule["pathType"] == "Prefix"}
+        exact = {rule["path"] for rule in rules if rule["pathType"] == "Exact"}
+        return path in exact | prefixes or any(path.startswith(f"{prefix}/") for prefix in prefixes)
+
+    paths = {row.path for row in API if row.path.startswith("/v1/")}
+    assert [path for path in ("/console", "/console/", "/console/users", *sorted(paths)) if not passes(path)] == []
+    assert [path for path in ("/", "/check", "/v1/check", "/consoles", "/introspect") if passes(path)] == []
 
 
 # -- ingress-nginx: the template's output for the annotations, run by nginx itself -------------------------------------

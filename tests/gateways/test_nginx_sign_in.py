@@ -1,6 +1,4 @@
-"""nginx redirects browsers to the sign-in page by itself, with one line of its configuration uncommented."""
-
-from collections.abc import Iterator
+"""nginx redirects browsers to the sign-in page by itself: SIDECAR_LOGIN_URL is for the other gateways."""
 
 import pytest
 
@@ -10,22 +8,18 @@ from tests.gateways.rig.outcomes import BILLING, MARKETER, MEDIA, NOT_THEIRS
 from tests.gateways.rig.rows import Row, request
 
 HTML = "Accept: text/html,application/xhtml+xml;q=0.9"
-COMMENTED = "#error_page 401 = @sign_in;"
 
 
 @pytest.fixture(scope="module")
-def lane(bench: Bench) -> Iterator[Lane]:
-    def uncomment(text: str) -> str:
-        assert COMMENTED in text
-        return text.replace(COMMENTED, COMMENTED[1:])
-
-    yield bench.start("nginx", edit=uncomment)
+def lane(bench: Bench) -> Lane:
+    return bench.lane("nginx")
 
 
-def test_a_page_leads_to_the_sign_in_page(lane: Lane) -> None:
-    response, arrivals = lane.ask(request(BILLING + "?a=1&b=%0d%0a", HTML))
+@pytest.mark.parametrize("told", [(), ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")], ids=["old", "new"])
+def test_a_page_leads_to_the_sign_in_page(lane: Lane, told: tuple[str, ...]) -> None:
+    response, arrivals = lane.ask(request(BILLING + "?a=1&b=%0d%0a&rd=//evil.example", HTML, *told))
     assert (response.status, arrivals) == (302, [])
-    assert response.value("location") == "/login"
+    assert response.value("location") == f"/console/sign-in?rd={BILLING}?a=1&b=%0d%0a&rd=//evil.example"
 
 
 @pytest.mark.parametrize(
@@ -35,8 +29,11 @@ def test_a_page_leads_to_the_sign_in_page(lane: Lane) -> None:
         request(BILLING, "Accept: application/json"),
         request(BILLING, HTML, method="POST", body="a=1"),
         request(BILLING, HTML, "Authorization: Bearer garbage"),
+        request(BILLING, HTML, "Sec-Fetch-Mode: cors"),
+        request(BILLING, HTML, "Sec-Fetch-Dest: iframe"),
+        request(BILLING, HTML, "X-Requested-With: XMLHttpRequest"),
     ],
-    ids=["no accept", "json", "form", "token"],
+    ids=["no accept", "json", "form", "token", "script", "frame", "older script"],
 )
 def test_anything_else_is_still_a_401(lane: Lane, raw: bytes) -> None:
     response, arrivals = lane.ask(raw)

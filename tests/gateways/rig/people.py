@@ -29,7 +29,6 @@ from tests.conftest import PATIENT
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLIC_URL = "https://dash.example"
-LOGIN_URL = "https://dash.example/login"
 COOKIE = "__Host-sidecar"
 PASSWORD = "five green bottles on a wall"
 OTHER_PASSWORD = "six yellow bottles on a shelf"
@@ -75,7 +74,6 @@ class SidecarProcess:
             "LISTEN": f"127.0.0.1:{listen}",
             "OPS_LISTEN": f"127.0.0.1:{ops}",
             "PUBLIC_URL": PUBLIC_URL,
-            "LOGIN_URL": LOGIN_URL,
             "REDIS_URL": redis_url,
             "STATE_DIR": str(folder / "state"),
             "KEYS_DIR": str(folder / "keys"),

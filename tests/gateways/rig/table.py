@@ -41,12 +41,11 @@ def anonymous() -> Iterator[Row]:
     yield Row("anonymous POST", request(BILLING, method="POST", body="a=1"), ANONYMOUS)
     yield Row("anonymous at no section", request("/nowhere"), ANONYMOUS)
     yield Row("anonymous at the root", request("/"), ANONYMOUS)
-    yield Row("a browser opens a page", request(BILLING + "?year=2026", html), to_login, {"nginx": ANONYMOUS})
+    yield Row("a browser opens a page", request(BILLING + "?year=2026", html), to_login)
     yield Row(
         "a browser opens a page, told by fetch metadata",
         request(BILLING, html, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"),
         to_login,
-        {"nginx": ANONYMOUS},
     )
     yield Row("a script asks for HTML", request(BILLING, html, "Sec-Fetch-Mode: cors"), ANONYMOUS)
     yield Row("a form is sent", request(BILLING, html, method="POST", body="a=1"), ANONYMOUS)
