@@ -9,11 +9,13 @@ from hashlib import sha256
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
+from sidecar.domain.hosts import is_loopback_name
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.headers import RawHeaders, header_values
+from sidecar.http.headers import RawHeaders, header_values, single_header
 from sidecar.http.login_page import CONSOLE
 from sidecar.http.problems import problem_answer
 from sidecar.http.response import RawResponse
@@ -51,9 +53,6 @@ _TYPES: Final = {
 }
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _ALLOWED: Final = "GET, HEAD"
-_REDIRECT: Final = RawResponse(
-    HTTPStatus.FOUND, (*SECURITY_HEADERS, ("Cache-Control", "no-store"), ("Location", CONSOLE))
-)
 _METHOD_NOT_ALLOWED: Final = Problem(
     Code.METHOD_NOT_ALLOWED, f"method not allowed; this path accepts {_ALLOWED}", {"allow": _ALLOWED}
 )
@@ -67,26 +66,57 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class Console:
-    """Responses of the console, prepared from the content of its files by name."""
+    """Responses of the console, prepared from the content of its files by name.
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    ``public_url``: cookies and Origin checks fit this one alone. If its host is a loopback name, requests by another
+    loopback name are redirected to it.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], public_url: str = "") -> None:
         self._files = {_path(name): _prepared(name, content) for name, content in files.items()}
+        self._public_url = public_url
+        own = _split(urlsplit(public_url).netloc)
+        self._loopback = own if is_loopback_name(own[0]) else None
 
     @staticmethod
     def owns(path: str) -> bool:
         """Return True for ``/``, ``/console`` and all paths below it."""
         return path in {"/", "/console"} or path.startswith(CONSOLE)
 
-    def answer(self, method: str, path: str, headers: RawHeaders) -> RawResponse:
-        """Return the response to a request for an owned ``path``, without query."""
+    def answer(self, method: str, path: str, query: str, headers: RawHeaders) -> RawResponse:
+        """Return the response to a request for an owned ``path``."""
         file = self._files.get(path)
         if file is None and path.startswith(CONSOLE):
             return secured(_NOT_FOUND)
         if method not in _METHODS:
             return secured(_METHOD_NOT_ALLOWED)
+        if self._has_other_name(single_header(headers, b"host")):
+            target = f"{path}?{query}" if query and query.isascii() and query.isprintable() else path
+            return _redirect(self._public_url + target)
         if file is None:
-            return _REDIRECT
+            return _redirect(CONSOLE)
         return file.unchanged if _has(headers, file.tag) else file.found
+
+    def _has_other_name(self, host: str | None) -> bool:
+        """Return True for a loopback name other than the public URL's, on its port."""
+        if self._loopback is None or host is None:
+            return False
+        name, port = _split(host)
+        return (name, port) != self._loopback and port == self._loopback[1] and is_loopback_name(name)
+
+
+def _split(host: str) -> tuple[str, int | None]:
+    try:
+        parts = urlsplit(f"//{host}")
+        port = parts.port
+    except ValueError:
+        return "", None
+    return parts.hostname or "", port
+
+
+def _redirect(location: str) -> RawResponse:
+    headers = (*SECURITY_HEADERS, ("Cache-Control", "no-store"), ("Location", location))
+    return RawResponse(HTTPStatus.FOUND, headers)
 
 
 def secured(problem: Problem) -> RawResponse:

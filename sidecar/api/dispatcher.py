@@ -84,7 +84,8 @@ class Dispatcher:
         if self._checks and is_check(path):
             return await self._check(request, path, query)
         if self._console is not None and self._console.owns(path):
-            return self._response(request, self._page(self._console, request, path), request_id_of(request.raw_headers))
+            page = self._page(self._console, request, path, query)
+            return self._response(request, page, request_id_of(request.raw_headers))
         if not path.startswith(AUTHZEN):
             request_id = request_id_of(request.raw_headers)
             return self._response(request, await self._answer(request, path, query, request_id), request_id)
@@ -125,9 +126,9 @@ class Dispatcher:
             response.force_close()  # announced in the response, so that a gateway's pool switches before the exit
         return response
 
-    def _page(self, console: Console, request: web.BaseRequest, path: str) -> RawResponse:
+    def _page(self, console: Console, request: web.BaseRequest, path: str, query: str) -> RawResponse:
         if is_ours(request.headers.get("Host"), self._app.public_config.hosts):
-            answer = console.answer(request.method, path, request.raw_headers)
+            answer = console.answer(request.method, path, query, request.raw_headers)
         else:
             answer = secured(NOT_OUR_NAME)
         self._app.metrics.requests.count(LABEL, answer.status)

@@ -1,4 +1,4 @@
-"""``sidecar demo``: a temporary sidecar in the foreground, with four users and three curl commands to try."""
+"""``sidecar demo``: a temporary sidecar in the foreground, with its console, four users and three curl commands."""
 
 import os
 import shutil
@@ -16,25 +16,27 @@ from sidecar.config.settings import SettingsError
 @click.command()
 @settings_options(["policy_dir", "model", "log_level", "decision_log", "redis_url"])
 def demo(**flags: str | None) -> int:
-    """Serve a demo until Ctrl-C: one account, one user per role, and curl commands for allow, deny and no token.
+    """Serve a demo until Ctrl-C: a console to sign in to, a user per role, and curl commands for 200, 403 and 401.
 
-    It listens on 127.0.0.1 only, on port 9181 or the next free one. Passwords are random. Its state is temporary and
+    It listens on localhost only, on port 9181 or the next free one. Passwords are random. Its state is temporary and
     removed at the end. Nothing of a real sidecar is read or changed.
     """
     from sidecar.server.bootstrap import Sidecar
-    from sidecar.server.demo import DemoError, DemoUser, curl_lines, demo_settings, furnish
+    from sidecar.server.demo import DemoError, DemoUser, console_lines, curl_lines, demo_settings, furnish
     from sidecar.server.lifecycle import run
 
     def say(url: str, people: list[DemoUser]) -> None:
-        click.echo(f"sidecar demo at {url}\n")
+        click.echo("\n".join(console_lines(url, people)))
+        click.echo()
         print_table(["role", "e-mail", "password"], ((one.role, one.email, one.password) for one in people))
-        for about, line in curl_lines(url, people):
-            click.echo(f"\n# {about}\n{line}")
+        click.echo("\nChecks as a gateway sends them, to paste into another terminal:")
+        for about, line in curl_lines(url, people, state):
+            click.echo(f"# {about}\n{line}")
         click.echo("\nCtrl-C ends the demo and removes its state.")
 
     async def started(sidecar: Sidecar) -> None:
         people = await furnish(sidecar, state / "keys")
-        say(f"http://{sidecar.addresses()['public']}", people)
+        say(sidecar.app.public_config.public_url, people)
 
     # Handle SIGTERM as Ctrl-C until the sidecar installs its handlers, so that the state is always removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

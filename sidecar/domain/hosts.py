@@ -9,3 +9,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_loopback_name(host: str) -> bool:
+    """Return True for `is_loopback` and for the names below ``.localhost``, which browsers resolve to loopback."""
+    return is_loopback(host) or host.endswith(".localhost")

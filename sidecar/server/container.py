@@ -82,7 +82,7 @@ class Container:
     def __init__(self, deps: Dependencies, stack: AsyncExitStack) -> None:
         self._deps = deps
         self.trusted = deps.trusted
-        self.console = Console(read_console()) if deps.settings.console else None
+        self.console = Console(read_console(), deps.settings.public_url) if deps.settings.console else None
         self._wire_checks(deps)
         self._wire_identity(deps, stack)
         self._wire_rollout(deps)

@@ -1,23 +1,26 @@
 """Demo: a sidecar with temporary state, one account and four users, one per role (R23).
 
-It listens on loopback only, with its own embedded store, issuer and random passwords. The store is marked as a demo's,
-so that production never uses it.
+It listens on both loopback addresses only, with its own embedded store, issuer and random passwords. The store is
+marked as a demo's, so that production never uses it.
 """
 
 import os
 import secrets
-import socket
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecar.config.parsers import TcpAddress
 from sidecar.config.settings import DEMO_MARK, ROWS, Settings, load
 from sidecar.domain.users import ADMINISTRATOR, Actor
+from sidecar.http.login_page import CONSOLE
 from sidecar.identity.account_creation import NewAccount, create_account
 from sidecar.identity.invitations import Invitee, Sent
 from sidecar.identity.sessions import Client, Grant
 from sidecar.policy.generation import Generation
 from sidecar.server.bootstrap import Sidecar
+from sidecar.server.listeners import LOCALHOST, bind_all
 from sidecar.store.accounts import Created
 
 ACCOUNT = "Demo"
@@ -54,11 +57,11 @@ def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state
         )
     own: dict[str, str | None] = {name: "" for name, row in ROWS.items() if row.default == ""}
     port = free_port(FIRST_PORT)
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://localhost:{port}"
     sources = {value.name: value.source for value in given.values}
     own |= {name: value.text for value in given.values if (name := value.name) in KEPT}
     own |= {
-        "listen": f"127.0.0.1:{port}",
+        "listen": f"localhost:{port}",
         "ops_listen": f"127.0.0.1:{free_port(port + 1)}",
         "public_url": url,
         "issuer": f"{url}/demo",
@@ -79,16 +82,16 @@ def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state
 
 
 def free_port(first: int) -> int:
-    """Return the first free loopback port from ``first`` on."""
+    """Return the first port from ``first`` on that is free on all loopback addresses."""
     for port in range(first, min(first + PORTS, 65_536)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise DemoError(f"no free port from {first} to {first + PORTS - 1} on 127.0.0.1")
+        try:
+            bound = bind_all(TcpAddress(LOCALHOST, port))
+        except OSError:
+            continue
+        for probe in bound:
+            probe.close()
+        return port
+    raise DemoError(f"no free port from {first} to {first + PORTS - 1} on {LOCALHOST}")
 
 
 async def furnish(sidecar: Sidecar, keys_dir: Path) -> list[DemoUser]:
@@ -127,20 +130,39 @@ async def _join(sidecar: Sidecar, generation: Generation, person: DemoUser) -> D
     return DemoUser(person.role, person.email, person.password, grant.access_token)
 
 
-def curl_lines(url: str, people: list[DemoUser]) -> list[tuple[str, str]]:
-    """Return (description, command) pairs: an allowed, a denied and an unauthenticated request."""
-    accountant = next(person for person in people if person.role == "accountant")
+def console_lines(url: str, people: list[DemoUser]) -> list[str]:
+    """Return the lines that lead to the console: its address, then the user and the password to sign in with."""
+    administrator = next(person for person in people if person.role == ADMINISTRATOR)
     return [
-        ("the Accountant opens billing: 200", _curl(url, "/dashboard/billing/", accountant.token)),
-        ("the Accountant opens the media library: 403", _curl(url, "/dashboard/media-library/", accountant.token)),
-        ("a request without a token opens billing: 401", _curl(url, "/dashboard/billing/", "")),
+        f"Open in a browser:  {url}{CONSOLE}",
+        f"E-mail:             {administrator.email}",
+        f"Password:           {administrator.password}",
     ]
 
 
-def _curl(url: str, path: str, token: str) -> str:
-    bearer = f" -H 'Authorization: Bearer {token}'" if token else ""
-    asked = f"-H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Uri: {path}'"
-    return f"curl -s -o /dev/null -w '%{{http_code}}\\n' {asked}{bearer} {url}/check"
+def curl_lines(url: str, people: list[DemoUser], folder: Path) -> list[tuple[str, str]]:
+    """Return (description, command) pairs: an allowed, a denied and an unauthenticated request.
+
+    The token is in a file in ``folder``: in the commands it would fill the terminal.
+    """
+    accountant = next(person for person in people if person.role == "accountant")
+    header = folder / accountant.role
+    with open(header, "x", opener=_private) as file:
+        file.write(f"Authorization: Bearer {accountant.token}\n")
+    bearer = f"-H @{shlex.quote(str(header))} "
+    return [
+        ("the Accountant opens billing: 200", _curl(url, "billing", bearer)),
+        ("the Accountant opens the media library: 403", _curl(url, "media-library", bearer)),
+        ("a request without a token opens billing: 401", _curl(url, "billing", "")),
+    ]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _curl(url: str, section: str, bearer: str) -> str:
+    return f"curl -so /dev/null -w '%{{http_code}}\\n' {bearer}{url}/check/sections/{section}"
 
 
 def _password() -> str:

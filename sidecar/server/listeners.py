@@ -34,6 +34,13 @@ KEEPALIVE_SECONDS = 75.0
 SHUTDOWN_SECONDS = 5.0
 
 
+LOCALHOST = "localhost"
+LOOPBACK = ("127.0.0.1", "::1")
+"""Addresses of ``localhost`` (RFC 6761): browsers try both."""
+ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""Errors of an address family that the machine lacks."""
+
+
 class ListenerError(Exception):
     """An address cannot be listened on. One sentence: address, reason, remedy."""
 
@@ -84,16 +91,17 @@ class Listener:
         self._fast_path = fast(self._slow) if fast is not None else None
         self._limiter = limiter
         self._name: SocketName | None = None
-        self._socket: socket.socket | None = None
-        self._server: asyncio.Server | TlsServer | None = None
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server | TlsServer] = []
 
     async def start(self) -> None:
         """Bind and accept. Raises ListenerError."""
         try:
-            bound = self._socket = self._bind()
+            self._sockets = self._bind()
             if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:
                 self._name = SocketName(self._address.path)
-            self._server = await self._serve(bound)
+            for bound in self._sockets:
+                self._servers.append(await self._serve(bound))
         except OSError as error:
             raise cannot_listen(self.name, self._address, error) from None
 
@@ -114,27 +122,29 @@ class Listener:
     def _open(self) -> int:
         """Return the open connections: fast path, aiohttp and TLS handshakes."""
         fast = len(self._fast_path.open) if self._fast_path is not None else 0
-        return fast + self._slow.open + (self._server.shaking if isinstance(self._server, TlsServer) else 0)
+        shaking = sum([server.shaking for server in self._servers if isinstance(server, TlsServer)])
+        return fast + self._slow.open + shaking
 
     def renew(self, tls: ssl.SSLContext) -> None:
         """Use another TLS context for new connections."""
-        if isinstance(self._server, TlsServer):
-            self._server.context = tls
+        for server in self._servers:
+            if isinstance(server, TlsServer):
+                server.context = tls
 
     @property
     def bound(self) -> str:
         """Return the bound address, with the port that the system chose for port 0."""
-        if self._socket is None or isinstance(self._address, UnixAddress):
+        if not self._sockets or isinstance(self._address, UnixAddress):
             return str(self._address)
-        host, port, *_ = self._socket.getsockname()
-        return str(TcpAddress(host, port))
+        host, port, *_ = self._sockets[0].getsockname()
+        return str(TcpAddress(LOCALHOST if self._address.host == LOCALHOST else host, port))
 
     async def stop(self) -> None:
         """Stop accepting, let requests in flight finish, close."""
         if self._name is not None:
             self._name.give_up()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         ending = [self._slow.shutdown(SHUTDOWN_SECONDS)]
         if self._fast_path is not None:
             self._fast_path.close()
@@ -142,11 +152,11 @@ class Listener:
         self._slow.pre_shutdown()
         await asyncio.gather(*ending)
 
-    def _bind(self) -> socket.socket:
+    def _bind(self) -> list[socket.socket]:
         inherited = self._place.inherited.get(str(self._address))
         if inherited is not None:
-            return socket.socket(fileno=os.dup(inherited))
-        return bind(self._address, shared=self._place.shared)
+            return [socket.socket(fileno=os.dup(inherited))]
+        return bind_all(self._address, shared=self._place.shared)
 
 
 class SocketName:
@@ -170,6 +180,28 @@ class SocketName:
         except OSError:
             return None
         return found.st_dev, found.st_ino
+
+
+def bind_all(address: Address, *, shared: bool = False) -> list[socket.socket]:
+    """Return the bound sockets: one per address of ``localhost`` that the machine has, else one. See `bind`."""
+    if isinstance(address, UnixAddress) or address.host != LOCALHOST:
+        return [bind(address, shared=shared)]
+    found: list[socket.socket] = []
+    port, absent = address.port, OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    for host in LOOPBACK:
+        try:
+            found.append(bind(TcpAddress(host, port), shared=shared))
+        except OSError as error:
+            if error.errno in ABSENT or isinstance(error, socket.gaierror):
+                absent = error
+                continue
+            for bound in found:
+                bound.close()
+            raise
+        port = found[0].getsockname()[1]
+    if not found:
+        raise absent
+    return found
 
 
 def bind(address: Address, *, shared: bool = False) -> socket.socket:

@@ -17,7 +17,7 @@ from sidecar.config.settings import Settings
 from sidecar.server.container_identity import MailSetupError, outbox_of
 from sidecar.server.grpc_listener import library
 from sidecar.server.issuer_registry import read_issuers, read_keys
-from sidecar.server.listeners import ListenerError, bind, check_folder, is_stale, tls_context
+from sidecar.server.listeners import ListenerError, bind_all, check_folder, is_stale, tls_context
 from sidecar.sources.trusted_issuers import TrustedIssuersError
 from sidecar.telemetry.app_log import silent
 from sidecar.telemetry.log_file import try_to_open
@@ -121,7 +121,8 @@ def _listener(check: str, address: Address) -> CheckFinding:
         if isinstance(address, UnixAddress):
             _try_unix(address.path)
         else:
-            bind(address).close()
+            for bound in bind_all(address):
+                bound.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return CheckFinding(check, CheckStatus.WARNING, f"{address} is in use, probably by a running sidecar")

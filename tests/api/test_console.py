@@ -146,6 +146,48 @@ async def test_R8_a_foreign_host_gets_no_page(client: Client) -> None:
         assert_secured(answer.headers)
 
 
+@pytest.mark.parametrize(
+    ("public", "host", "led"),
+    [
+        ("http://localhost:9181", "127.0.0.1:9181", True),
+        ("http://localhost:9181", "127.8.9.1:9181", True),
+        ("http://localhost:9181", "[::1]:9181", True),
+        ("http://localhost:9181", "demo.localhost:9181", True),
+        ("http://127.0.0.1:9181", "LOCALHOST:9181", True),
+        ("http://localhost", "127.0.0.1", True),
+        ("http://localhost:9181", "localhost:9181", False),
+        ("http://localhost:9181", "LocalHost:9181", False),
+        ("http://localhost:9181", "127.0.0.1:8080", False),
+        ("http://localhost:9181", "127.0.0.1", False),
+        ("http://localhost:9181", "192.0.2.1:9181", False),
+        ("http://localhost:9181", "sidecar:9181", False),
+        ("http://localhost:9181", "127.0.0.1:x", False),
+        ("http://localhost:9181", "[::1:9181", False),
+        ("https://dash.example", "127.0.0.1", False),
+        ("http://192.0.2.1:9181", "127.0.0.1:9181", False),
+    ],
+)
+def test_other_loopback_names_lead_to_the_public_one(public: str, host: str, led: bool) -> None:
+    """Cookies and Origin checks fit the public URL alone."""
+    headers = [(b"Host", host.encode())]
+    for path in ("/", "/console", "/console/", "/console/users", "/console/shell.js"):
+        answer = Console(FILES, public).answer("GET", path, "rd=/a", headers)
+        location = dict(answer.headers).get("Location", "")
+        assert (answer.status, location) == (302, f"{public}{path}?rd=/a") or not led
+        assert led or not location.startswith("http")
+        assert Console(FILES, public).answer("POST", path, "", headers).status == 405
+    assert Console(FILES, public).answer("GET", "/console/nothing", "", headers).status == 404
+
+
+@pytest.mark.parametrize("query", ["a=\r\nX: y", "a=ü", "a=\udce4", "a= "])
+def test_a_redirect_repeats_no_odd_byte(query: str) -> None:
+    answer = Console(FILES, "http://localhost:1").answer("GET", "/console/", query, [(b"Host", b"127.0.0.1:1")])
+    location = dict(answer.headers)["Location"]
+    assert location.isascii()
+    assert location.isprintable()
+    assert location.startswith("http://localhost:1/console/")
+
+
 @pytest.mark.parametrize("path", ["/", "/console", "/console/", "/console/users", "/console/shell.js"])
 async def test_a_disabled_console_is_404(path: str) -> None:
     client = await open_client(None)

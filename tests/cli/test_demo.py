@@ -37,7 +37,7 @@ class Demo:
 
     @property
     def port(self) -> int:
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.said)
+        found = re.match(r"Open in a browser:  http://localhost:(\d+)/console/\n", self.said)
         assert found is not None
         return int(found[1])
 
@@ -83,8 +83,64 @@ def test_prints_four_users_and_three_commands_with_200_403_401(demo: Demo, tmp_p
     roles = re.findall(r"^([a-z-]+) +(\S+@demo\.example) ", demo.said, re.MULTILINE)
     assert [role for role, _ in roles] == ["account-administrator", "accountant", "developer", "marketer"]
     assert len(set(PASSWORDS.findall(demo.said))) == 4
+    assert "eyJ" not in demo.said, "no token on the screen"
     assert [answer(line) for line in demo.curls] == ["200", "403", "401"]
     assert (tmp_path / "err").read_text() == "", "a terminal shows the table alone"
+
+
+def test_the_console_comes_first_and_fits_a_terminal(demo: Demo) -> None:
+    """A newcomer sees address, user and password without scrolling: 24 rows of 80 columns, with the prompt's row."""
+    address, email, password, *_ = demo.said.splitlines()
+    assert address == f"Open in a browser:  http://localhost:{demo.port}/console/"
+    assert email == "E-mail:             admin@demo.example"
+    assert PASSWORDS.findall(password) == PASSWORDS.findall(demo.said)[1:2]
+    rows = sum(-(-len(line) // 80) or 1 for line in demo.said.splitlines())
+    assert rows < 24
+    assert [line for line in demo.said.splitlines() if len(line) > 80] == demo.curls
+
+
+def test_the_console_is_on_every_loopback_name(demo: Demo) -> None:
+    hosts = {"127.0.0.1": "127.0.0.1"} | ({"[::1]": "::1"} if has_ipv6() else {})
+    for host, address in hosts.items():
+        assert page(address, demo.port, f"localhost:{demo.port}") == (200, None)
+        for name in (host, "demo.localhost"):
+            assert page(address, demo.port, f"{name}:{demo.port}") == (
+                302,
+                f"http://localhost:{demo.port}/console/?a=1",
+            )
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def page(address: str, port: int, host: str) -> tuple[int, str | None]:
+    connection = http.client.HTTPConnection(address, port, timeout=10)
+    connection.request("GET", "/console/?a=1", headers={"Host": host})
+    response = connection.getresponse()
+    connection.close()
+    return response.status, response.headers["Location"]
+
+
+def test_the_printed_user_signs_in_as_a_browser(demo: Demo) -> None:
+    """The cookies and the Origin check fit the printed address."""
+    url = f"http://localhost:{demo.port}"
+    connection = http.client.HTTPConnection("localhost", demo.port, timeout=10)
+    body = json.dumps({"username": "admin@demo.example", "password": PASSWORDS.findall(demo.said)[0]})
+    connection.request("POST", "/v1/session", body, {"Origin": url, "Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    cookies = [line.partition(";")[0] for line in response.headers.get_all("Set-Cookie")]
+    assert response.status == 204
+    connection.request("GET", "/v1/me", headers={"Cookie": "; ".join(cookies)})
+    me = json.loads(connection.getresponse().read())
+    connection.close()
+    assert me["role"] == "account-administrator"
 
 
 def answer(line: str) -> str:
@@ -94,7 +150,9 @@ def answer(line: str) -> str:
             ["bash", "-c", line], capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()
     words = shlex.split(line)
-    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    lines = [words[at + 1] for at, word in enumerate(words) if word == "-H"]
+    lines = [Path(line[1:]).read_text().strip() if line.startswith("@") else line for line in lines]
+    headers = dict(line.split(": ", 1) for line in lines)
     host, _, path = words[-1].removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host)
     connection.request("GET", f"/{path}", headers=headers)
@@ -124,6 +182,7 @@ def sign_in(port: int, email: str, password: str) -> Any:
 def test_R23_state_is_its_own_and_gone_at_the_end(demo: Demo, tmp_path: Path, number: int) -> None:
     (state,) = demo.state()
     assert state.stat().st_mode & 0o777 == 0o700
+    assert (state / "accountant").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / ".sidecar").exists()
     demo.process.send_signal(number)
     assert demo.process.wait(15) == 0
@@ -177,6 +236,8 @@ def test_R23_loopback_whatever_is_set(tmp_path: Path) -> None:
     assert settings.ops_listen.loopback
     assert (settings.check_listen, settings.grpc_listen, settings.smtp_url, settings.redis_url) == (None,) * 4
     assert settings.public_url == f"http://{settings.listen}"
+    assert settings.public_url.startswith("http://localhost:")
+    assert settings.login_url == f"{settings.public_url}/console/sign-in"
     assert settings.issuer == f"{settings.public_url}/demo"
     assert (settings.state_dir, settings.keys_dir) == (tmp_path, tmp_path / "keys")
     assert (settings.embedded, settings.plaintext) == (False, False)
@@ -197,6 +258,13 @@ def test_the_next_free_port() -> None:
         port = taken.getsockname()[1]
         if port < 65_000:
             assert free_port(port) > port
+    if has_ipv6():
+        with socket.socket(socket.AF_INET6) as taken:
+            taken.bind(("::1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            if port < 65_000:
+                assert free_port(port) > port
     with pytest.raises(DemoError, match="no free port"):
         free_port(65_536)
 
@@ -213,7 +281,7 @@ def test_two_demos_side_by_side(demo: Demo, tmp_path: Path) -> None:
     assert second.stdout is not None
     try:
         first_line = second.stdout.readline()
-        assert first_line.startswith("sidecar demo at http://127.0.0.1:")
+        assert first_line.startswith("Open in a browser:  http://localhost:")
         assert str(demo.port) not in first_line
         second.send_signal(signal.SIGTERM)
         assert second.wait(15) == 0

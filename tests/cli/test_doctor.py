@@ -96,10 +96,10 @@ def test_an_address_in_use_is_a_warning_if_a_sidecar_may_run(look: Look) -> None
 def test_an_address_that_is_not_ours_is_a_fault(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     assert look("--listen", "192.0.2.1:8080")["public listener"][0] == "fault", "TEST-NET-1 is unassigned"
 
-    def privileged(_address: object) -> socket.socket:
+    def privileged(_address: object) -> list[socket.socket]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(preflight, "bind", privileged)
+    monkeypatch.setattr(preflight, "bind_all", privileged)
     said = look("--listen", "127.0.0.1:80")["public listener"]
     assert said == ("fault", "cannot listen on 127.0.0.1:80: Permission denied")
 

@@ -12,7 +12,7 @@ from sidecar.config.settings import Settings, problems
 from sidecar.http.allowed_hosts import host_names
 from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartError
 from sidecar.server.lifecycle import Signals, prepare, say
-from sidecar.server.listeners import Listener, ListenerError, SocketName, bind, cannot_listen
+from sidecar.server.listeners import Listener, ListenerError, SocketName, bind_all, cannot_listen
 from sidecar.server.runtime_directory import RuntimeDirectory, RuntimeDirectoryError
 from sidecar.server.sd_notify import beat, notify
 from sidecar.server.workers.metrics_aggregation import MetricsAggregator
@@ -143,14 +143,15 @@ class Supervisor:
             if address is None or (name == "grpc" and isinstance(address, UnixAddress)):
                 continue  # gRPC creates its own Unix socket
             try:
-                bound = bind(address)
+                sockets = bind_all(address)
             except OSError as error:
                 raise cannot_listen(name, address, error) from None
             if isinstance(address, UnixAddress):
-                inherited[str(address)] = bound.detach()
+                inherited[str(address)] = sockets[0].detach()
                 self._stack.callback(SocketName(address.path).give_up)
             else:
-                bound.close()
+                for bound in sockets:
+                    bound.close()
         return inherited
 
     def _signal(self, number: int) -> None:
