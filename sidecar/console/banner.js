@@ -1,0 +1,116 @@
+// @ts-check
+/** The banner of an outage, and reads that are repeated until they succeed. */
+
+import { Problem, exchange } from "./api.js";
+import { byId, fill, h, sentence } from "./dom.js";
+
+const FIRST_DELAY = 1_000;
+const LAST_DELAY = 30_000;
+
+/** Ends of the pauses that run now. @type {Set<() => void>} */
+const pauses = new Set();
+
+/**
+ * Return what the banner says of an outage.
+ * @param {Problem} problem
+ * @param {boolean} changing the call that failed was a change
+ */
+export function outageText(problem, changing) {
+  if (problem.code === "store_unavailable") return "The sidecar cannot reach its store. Nothing was changed.";
+  if (problem.code !== "unreachable") return `${sentence(problem.detail)} Nothing was changed.`;
+  if (!changing) return "The sidecar cannot be reached. Nothing was changed.";
+  return "The sidecar cannot be reached. Look whether the change was made before you repeat it.";
+}
+
+/**
+ * Repeat a read until it succeeds, with growing delays; show the banner meanwhile.
+ *
+ * Throws a Problem that is no outage: repeating the call would not help.
+ * @template T
+ * @param {() => Promise<T>} read
+ * @returns {Promise<T>}
+ */
+export async function persistently(read) {
+  for (let delay = FIRST_DELAY; ; delay = Math.min(delay * 2, LAST_DELAY)) {
+    try {
+      const found = await read();
+      hideBanner();
+      return found;
+    } catch (problem) {
+      if (!(problem instanceof Problem) || !problem.outage) throw problem;
+      showBanner(outageText(problem, false));
+      await pause(Math.max(delay, (problem.retryAfter ?? 0) * 1000));
+    }
+  }
+}
+
+/**
+ * Show the banner for a change that failed by an outage. It goes when the sidecar responds again.
+ *
+ * The change itself is not repeated: that is for the reader to decide.
+ * @param {Problem} problem
+ */
+export function changeFailed(problem) {
+  showBanner(outageText(problem, true));
+  void watch();
+}
+
+let watching = false;
+
+async function watch() {
+  if (watching) return;
+  watching = true;
+  for (let delay = FIRST_DELAY; ; delay = Math.min(delay * 2, LAST_DELAY)) {
+    await pause(delay);
+    try {
+      await exchange("GET", "/v1/me", undefined, { anonymous: true });
+      break;
+    } catch (problem) {
+      if (!(problem instanceof Problem) || !problem.outage) break;
+    }
+  }
+  watching = false;
+  hideBanner();
+}
+
+/** @param {string} text */
+function showBanner(text) {
+  const banner = byId("banner");
+  const dialogs = document.querySelectorAll("dialog[open]");
+  const place = dialogs[dialogs.length - 1]?.querySelector("[data-banner]") ?? document.querySelector("[data-banner]");
+  if (place && banner.parentElement !== place) place.append(banner);
+  if (banner.firstElementChild?.textContent === text && !banner.hidden) return;
+  fill(banner, h("p", null, text), h("button", { type: "button", onclick: retryNow }, "Try again"));
+  banner.hidden = false;
+}
+
+/** Hide the banner, if it is shown. Called as well when a dialog with the banner closes. */
+export function hideBanner() {
+  const banner = byId("banner");
+  banner.hidden = true;
+  fill(banner);
+  document.querySelector("[data-banner]")?.append(banner);
+}
+
+function retryNow() {
+  for (const end of [...pauses]) end();
+}
+
+/**
+ * Wait, at most until "Try again" is pressed or the browser is online again.
+ * @param {number} milliseconds
+ * @returns {Promise<void>}
+ */
+function pause(milliseconds) {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      pauses.delete(end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    pauses.add(end);
+  });
+}
+
+addEventListener("online", retryNow);
