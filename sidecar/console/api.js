@@ -89,6 +89,22 @@ export async function exchange(method, path, body, options = {}) {
 }
 
 /**
+ * Return the signed-in user, or null. Renews the session if that is possible. Throws Problem.
+ * @returns {Promise<any>}
+ */
+export async function whoAmI() {
+  for (const again of [renew, async () => false]) {
+    try {
+      return (await attempt("GET", "/v1/me", undefined, {})).body;
+    } catch (problem) {
+      if (!(problem instanceof Problem) || problem.status !== 401) throw problem;
+    }
+    if (!(await again())) return null;
+  }
+  return null;
+}
+
+/**
  * @param {string} method
  * @param {string} path
  * @param {unknown} body

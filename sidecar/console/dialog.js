@@ -2,7 +2,8 @@
 /** Modal dialogs: focus goes in and back to the opener, Escape closes, the heading is the name. */
 
 import { hideBanner } from "./banner.js";
-import { h, newId } from "./dom.js";
+import { h, newId, status } from "./dom.js";
+import { connect } from "./form.js";
 
 /**
  * An open dialog. `closed` is fulfilled when it is gone.
@@ -37,6 +38,7 @@ export function openDialog({ title, body, opener = document.activeElement, focus
       resolve();
     });
   });
+  status("");
   document.body.append(element);
   element.showModal();
   (focus ?? firstControl(element))?.focus();
@@ -44,41 +46,24 @@ export function openDialog({ title, body, opener = document.activeElement, focus
 }
 
 /**
- * Ask before something that cannot be undone. The focus starts on "Cancel".
+ * Ask before a change. The focus starts on "Cancel". A refusal stays in the dialog, in the API's words.
  * @param {object} options
  * @param {string} options.title for example "Remove Bob"
  * @param {import("./dom.js").Child} options.body what happens, in words
  * @param {string} [options.verb] the button's text, by default the title
  * @param {Element | null} [options.opener]
- * @param {(problem: (text: string) => void) => Promise<void>} options.act sends the change; a Problem stays in the dialog
+ * @param {() => Promise<void>} options.act sends the change and closes the dialog
+ * @param {(problem: import("./api.js").Problem) => import("./dom.js").Child} [options.explain] more words on a refusal
  * @param {boolean} [options.danger]
  * @returns {OpenDialog}
  */
-export function confirmDialog({ title, body, verb = title, opener, act, danger = true }) {
-  const error = h("p", { class: "form-error", role: "alert", hidden: true });
+export function confirmDialog({ title, body, verb = title, opener, act, explain, danger = true }) {
   const cancel = h("button", { type: "button" }, "Cancel");
   const submit = h("button", { type: "submit", class: danger ? "danger" : "primary" }, verb);
-  const form = h("form", { novalidate: true }, error, body, h("p", { class: "actions" }, cancel, submit));
+  const form = h("form", null, body, h("p", { class: "actions" }, cancel, submit));
   const dialog = openDialog({ title, body: form, focus: cancel, ...(opener === undefined ? {} : { opener }) });
   cancel.addEventListener("click", dialog.close);
-  /** @param {string} text */
-  const refuse = (text) => {
-    error.textContent = text;
-    error.hidden = text === "";
-  };
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    if (form.getAttribute("aria-busy") === "true") return;
-    refuse("");
-    form.setAttribute("aria-busy", "true");
-    submit.setAttribute("aria-disabled", "true");
-    try {
-      await act(refuse);
-    } finally {
-      form.removeAttribute("aria-busy");
-      submit.removeAttribute("aria-disabled");
-    }
-  });
+  connect(form, { fields: [], send: act, ...(explain ? { explain } : {}) });
   return dialog;
 }
 

@@ -78,13 +78,13 @@ export function newId(prefix = "id") {
   return `${prefix}-${ids}`;
 }
 
-const LANGUAGE = document.documentElement.lang || "en";
-const SHORT = new Intl.DateTimeFormat(LANGUAGE, {
-  day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+const LANGUAGE = "en";
+/** The reader's own kind of English for dates; other readers get day, month, year. */
+const DATES = /^en\b/.test(navigator.language) ? navigator.language : "en-GB";
+const SHORT = new Intl.DateTimeFormat(DATES, {
+  day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit",
 });
-const EXACT = new Intl.DateTimeFormat(LANGUAGE, {
-  dateStyle: "full", timeStyle: "long", hourCycle: "h23",
-});
+const EXACT = new Intl.DateTimeFormat(DATES, { dateStyle: "full", timeStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: "auto" });
 const NAMES = new Intl.ListFormat(LANGUAGE, { style: "long", type: "conjunction" });
 
@@ -146,11 +146,41 @@ export function sentence(words) {
 }
 
 /**
- * Announce a result: in the open dialog if there is one, else at the foot of the page. Stays until the next one.
+ * Return text for the middle of a sentence: "Change plan" → "change plan", "API keys" as it is.
+ * @param {string} text
+ */
+export function lowerFirst(text) {
+  return /^\p{Lu}\p{Lu}/u.test(text) ? text : text.charAt(0).toLowerCase() + text.slice(1);
+}
+
+const SHOWN_AT_LEAST = 5_000;
+
+/** @type {(() => void) | null} */
+let keepStatus = null;
+
+/**
+ * Announce a result: in the open dialog if there is one, else at the foot of the page.
+ *
+ * It stays for 5 seconds and then until the next key or click, so that no reader is hurried.
  * @param {string} message "" clears it
  */
 export function status(message) {
   const dialogs = document.querySelectorAll("dialog[open] [role=status]");
   const place = dialogs[dialogs.length - 1] ?? byId("status");
   place.textContent = message;
+  keepStatus?.();
+  keepStatus = null;
+  if (message === "") return;
+  const listening = new AbortController();
+  const clear = () => {
+    place.textContent = "";
+    listening.abort();
+  };
+  const timer = setTimeout(() => {
+    for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, clear, { signal: listening.signal });
+  }, SHOWN_AT_LEAST);
+  keepStatus = () => {
+    clearTimeout(timer);
+    listening.abort();
+  };
 }

@@ -5,6 +5,9 @@ import { Problem } from "./api.js";
 import { changeFailed } from "./banner.js";
 import { fill, h, newId, sentence } from "./dom.js";
 
+/** As the sidecar demands; it decides, this is what the hint counts to. */
+const MIN_PASSWORD = 12;
+
 /**
  * A labelled control. `setError` shows text or nodes beside it; "" clears it.
  * @typedef {object} Field
@@ -40,7 +43,7 @@ export function textField(options) {
   });
   const parts = described(input, id, hint);
   const element = h("div", { class: "field" }, h("label", { for: id }, label), parts.hint, input, parts.error);
-  const missing = options.missing === undefined ? `Enter ${lowered(label)}.` : options.missing;
+  const missing = options.missing === undefined ? (type === "email" ? "Enter an e-mail address." : `Enter ${lowered(label)}.`) : options.missing;
   return {
     element, input, control: input, missing, setError: parts.setError,
     value: () => input.value,
@@ -57,6 +60,7 @@ export function textField(options) {
  * @param {string} options.name
  * @param {"current-password" | "new-password"} options.autocomplete
  * @param {import("./dom.js").Child} [options.hint]
+ * @param {string} [options.missing] error when empty
  * @param {string} [options.show] label of the switch; "" leaves it out
  * @param {HTMLInputElement[]} [options.also] further inputs of the same switch
  * @returns {Field & {input: HTMLInputElement}}
@@ -105,7 +109,9 @@ export function radioField({ legend, name, choices, chosen = "", missing, onchan
   fieldset.append(group, parts.error);
   return {
     element: fieldset,
-    control: inputs[0] ?? fieldset,
+    get control() {
+      return inputs.find((input) => input.checked) ?? inputs[0] ?? fieldset;
+    },
     missing: missing ?? `Choose ${lowered(legend)}.`,
     setError: parts.setError,
     value: () => inputs.find((input) => input.checked)?.value ?? "",
@@ -150,8 +156,9 @@ export function selectField({ label, name, choices, chosen = "", missing = null 
  * @param {() => boolean} [options.check] further checks; calls `setError` itself, returns false if there is an error
  * @param {Record<string, Field>} [options.at] code of a problem → its field
  * @param {(problem: Problem) => boolean} [options.refused] places a problem itself, then returns true
+ * @param {(problem: Problem) => import("./dom.js").Child} [options.explain] what to add to the API's words
  */
-export function connect(form, { fields, send, check, at = {}, refused }) {
+export function connect(form, { fields, send, check, at = {}, refused, explain }) {
   const problemPlace = h("div", { class: "form-error", role: "alert", hidden: true, tabindex: "-1" });
   form.prepend(problemPlace);
   form.noValidate = true;
@@ -169,7 +176,7 @@ export function connect(form, { fields, send, check, at = {}, refused }) {
       busy(form, fields, false);
       if (!(problem instanceof Problem)) throw problem;
       if (refused?.(problem)) focusFirstError(fields);
-      else place(problem, problemPlace, at);
+      else place(problem, problemPlace, { ...named(problem, fields), ...at }, explain?.(problem));
     } finally {
       busy(form, fields, false);
     }
@@ -181,19 +188,32 @@ export function connect(form, { fields, send, check, at = {}, refused }) {
  * @param {Problem} problem
  * @param {HTMLElement} top
  * @param {Record<string, Field>} at
+ * @param {import("./dom.js").Child} more
  */
-function place(problem, top, at) {
+function place(problem, top, at, more) {
   const field = at[problem.code];
   if (field) {
-    field.setError(words(problem));
+    field.setError([words(problem), more ? [" ", more] : null]);
     field.control.focus();
   } else if (problem.outage) {
     changeFailed(problem);
   } else {
-    fill(top, words(problem));
+    fill(top, words(problem), more ? [" ", more] : null);
     top.hidden = false;
     top.focus();
   }
+}
+
+/**
+ * Return the field that a `bad_request` names: "… - at `$.name`".
+ * @param {Problem} problem
+ * @param {Field[]} fields
+ * @returns {Record<string, Field>}
+ */
+function named(problem, fields) {
+  const path = / - at `\$\.(\w+)`$/.exec(problem.detail);
+  const found = path && fields.find((one) => one.control.getAttribute("name") === path[1]);
+  return found ? { bad_request: found } : {};
 }
 
 /**
@@ -210,7 +230,7 @@ export function words(problem) {
   if (problem.code === "rate_limited" && problem.retryAfter !== null) {
     return `Too many attempts. Try again in ${wait(problem.retryAfter)}.`;
   }
-  return sentence(problem.detail);
+  return sentence(problem.detail.replace(/ - at `\$[^`]*`$/, ""));
 }
 
 /** @param {number} seconds */
@@ -282,6 +302,33 @@ function described(control, id, text) {
     describe(on);
   };
   return { hint, error, setError };
+}
+
+/**
+ * Create the fields of a new password that is typed twice; the hint counts its characters.
+ * @param {string} label
+ * @param {string} repeated label of the second field
+ * @param {string} [name] name of the first field
+ */
+export function newPasswordFields(label, repeated, name = "password") {
+  const length = h("span", null, `At least ${MIN_PASSWORD} characters. Four or five unrelated words are easy to remember.`);
+  const again = passwordField({
+    label: repeated, name: `confirm_${name}`, autocomplete: "new-password", show: "", missing: "Repeat the password.",
+  });
+  const first = passwordField({ label, name, autocomplete: "new-password", hint: length, also: [again.input] });
+  const advice = length.textContent;
+  first.input.addEventListener("input", () => {
+    const count = [...first.value()].length;
+    length.textContent = count === 0 ? advice
+      : count < MIN_PASSWORD ? `${count} of at least ${MIN_PASSWORD} characters.`
+      : `${count} characters: long enough.`;
+  });
+  const same = () => {
+    if (again.value() === "" || first.value() === again.value()) return true;
+    again.setError("The two passwords differ. Type the same one twice.");
+    return false;
+  };
+  return { first, again, same };
 }
 
 /** @param {string} label */

@@ -33,14 +33,14 @@ export function menuButton({ label, name, className = "", items }) {
     menu.replaceChildren(...items().map((item) => entry(item, button, menu)));
     menu.showPopover();
     settle(button, menu);
-    entries(menu)[0]?.focus();
+    focusEntry(menu, entries(menu)[0]);
   };
   button.addEventListener("click", () => (menu.matches(":popover-open") ? menu.hidePopover() : open()));
   button.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
     event.preventDefault();
     open();
-    if (event.key === "ArrowUp") entries(menu).at(-1)?.focus();
+    if (event.key === "ArrowUp") focusEntry(menu, entries(menu).at(-1));
   });
   menu.addEventListener("toggle", (event) => {
     const shown = /** @type {ToggleEvent} */ (event).newState === "open";
@@ -76,6 +76,17 @@ function entries(menu) {
 }
 
 /**
+ * Give one entry the focus; it alone is in the tab order.
+ * @param {HTMLElement} menu
+ * @param {HTMLElement | undefined} next
+ */
+function focusEntry(menu, next) {
+  if (!next) return;
+  for (const one of entries(menu)) one.tabIndex = one === next ? 0 : -1;
+  next.focus();
+}
+
+/**
  * @param {KeyboardEvent} event
  * @param {HTMLButtonElement} button
  * @param {HTMLElement} menu
@@ -89,7 +100,7 @@ function steer(event, button, menu) {
   const next = to[event.key];
   if (next !== undefined) {
     event.preventDefault();
-    all[next]?.focus();
+    focusEntry(menu, all[next]);
   } else if (event.key === "Escape" || event.key === "Tab") {
     if (event.key === "Escape") event.preventDefault();
     menu.hidePopover();
@@ -97,7 +108,7 @@ function steer(event, button, menu) {
   } else if (event.key.length === 1) {
     const typed = event.key.toLowerCase();
     const order = [...all.slice(at + 1), ...all.slice(0, at + 1)];
-    order.find((one) => one.textContent?.toLowerCase().startsWith(typed))?.focus();
+    focusEntry(menu, order.find((one) => one.textContent?.toLowerCase().startsWith(typed)));
   }
 }
 

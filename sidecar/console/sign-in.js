@@ -57,5 +57,12 @@ function choose(problem) {
   return true;
 }
 
-fill(byId("form"), form, h("p", null, h("a", { href: "/console/forgot" }, "Forgot your password?")));
+/** Texts for those that another page of the console sends here. @type {Record<string, string>} */
+const DONE = {
+  "?done=reset": "Your password has been changed. Sign in with the new one.",
+  "?done=joined": "You have joined. Sign in with your new password.",
+};
+const done = DONE[location.search];
+
+fill(byId("content"), done ? h("p", { class: "notice" }, done) : null, form, h("p", null, h("a", { href: "/console/forgot" }, "Forgot your password?")));
 email.input.focus();

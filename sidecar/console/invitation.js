@@ -1,0 +1,135 @@
+// @ts-check
+/** The page behind the link of an invitation. */
+
+import { Problem, send, whoAmI } from "./api.js";
+import { changeFailed, persistently } from "./banner.js";
+import { byId, fill, h, list, sentence, time } from "./dom.js";
+import { connect, newPasswordFields, textField, words } from "./form.js";
+
+/**
+ * @typedef {{account: string, inviter: string | null, role: {id: string, title: string, opens: string[]},
+ *   email: string, name: string, expires_at: string}} Invitation
+ */
+
+const token = location.hash.slice(1);
+history.replaceState(null, "", location.pathname);
+
+const content = byId("content");
+
+/** @param {string} text */
+function headed(text) {
+  const heading = document.querySelector("h1");
+  if (heading) heading.textContent = text;
+  document.title = text;
+  return heading;
+}
+
+function gone() {
+  const heading = headed("This invitation is no longer valid");
+  fill(content,
+    h("p", null, "An invitation works once and for a limited time, and a newer link replaces an older one."),
+    h("p", null, "Ask the person who invited you for a new link. If you have joined already, sign in."),
+    h("p", { class: "actions" }, h("a", { class: "button", href: "/console/sign-in" }, "Sign in")));
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus();
+}
+
+/** @param {Invitation} invitation */
+function facts(invitation) {
+  const { opens, title } = invitation.role;
+  return [
+    h("p", null, invitation.inviter ? [h("b", null, invitation.inviter), " invites you to "] : "You are invited to ",
+      h("b", null, invitation.account), "."),
+    h("dl", { class: "facts" },
+      h("dt", null, "E-mail"), h("dd", null, invitation.email),
+      h("dt", null, "Role"), h("dd", null, title, h("p", { class: "hint" }, opens.length > 0 ? `Opens ${list(opens)}.` : "")),
+      h("dt", null, "Valid until"), h("dd", null, time(invitation.expires_at))),
+  ];
+}
+
+/** @param {Invitation} invitation */
+function drawForm(invitation) {
+  const name = textField({ label: "Your name", name: "name", autocomplete: "name", value: invitation.name, maxlength: 100 });
+  const { first, again, same } = newPasswordFields("Password", "Repeat password");
+  const form = h("form", { class: "stack" },
+    h("input", { type: "text", name: "username", autocomplete: "username", value: invitation.email, readonly: true, hidden: true }),
+    name.element, first.element, again.element,
+    h("p", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Join")));
+  connect(form, {
+    fields: [name, first, again],
+    check: same,
+    at: { weak_password: first },
+    refused: (problem) => {
+      if (problem.code === "invitation_gone") gone();
+      return problem.code === "invitation_gone";
+    },
+    send: async () => {
+      const body = { token, password: first.value(), name: name.value().trim(), tokens: false };
+      const joined = await send("POST", "/v1/invitations/accept", body, { anonymous: true });
+      await enter(invitation, joined, first.value());
+    },
+  });
+  fill(content, facts(invitation), form);
+  (invitation.name ? first : name).input.focus();
+}
+
+/**
+ * Sign in with what was typed. If that fails, the sign-in page is the way in: the person has joined.
+ * @param {Invitation} invitation
+ * @param {{account: string}} joined
+ * @param {string} password
+ */
+async function enter(invitation, joined, password) {
+  try {
+    const body = { username: invitation.email, password, account: joined.account };
+    await send("POST", "/v1/session", body, { anonymous: true });
+    location.replace("/console/");
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    location.replace("/console/sign-in?done=joined");
+  }
+}
+
+/**
+ * @param {Invitation} invitation
+ * @param {{name: string, email: string}} me
+ */
+function drawSignedIn(invitation, me) {
+  const out = h("button", { type: "button", class: "primary" }, "Sign out");
+  const error = h("p", { class: "form-error", role: "alert", hidden: true });
+  out.addEventListener("click", async () => {
+    try {
+      await send("DELETE", "/v1/session", undefined, { anonymous: true });
+      drawForm(invitation);
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      if (problem.outage) return changeFailed(problem);
+      fill(error, words(problem));
+      error.hidden = false;
+    }
+  });
+  const who = me.name ? `${me.name} (${me.email})` : me.email;
+  fill(content, facts(invitation), error,
+    h("p", null, `You are signed in as ${who}. To accept this invitation, sign out first.`),
+    h("p", { class: "actions" }, out));
+  out.focus();
+}
+
+async function open() {
+  if (!token) return gone();
+  const me = persistently(whoAmI);
+  try {
+    /** @type {Invitation} */
+    const invitation = await persistently(() => send("POST", "/v1/invitations/show", { token }, { anonymous: true }));
+    headed(`Join ${invitation.account}`);
+    const signedIn = await me;
+    if (signedIn) drawSignedIn(invitation, signedIn);
+    else drawForm(invitation);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    if (problem.code === "invitation_gone") gone();
+    else fill(content, h("p", { class: "form-error", role: "alert" }, problem.code === "rate_limited" ? words(problem) : sentence(problem.detail)));
+  }
+}
+
+void open();

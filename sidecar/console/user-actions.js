@@ -1,0 +1,281 @@
+// @ts-check
+/** What the menu of a row does: role, status, links, sessions, removal. */
+
+import { exchange, send } from "./api.js";
+import { confirmDialog, openDialog } from "./dialog.js";
+import { fill, h, plural, status } from "./dom.js";
+import { connect } from "./form.js";
+import { linkBox } from "./link.js";
+import { difference } from "./role-words.js";
+import { openInviteDialog, roleField, showInvitation } from "./user-invite.js";
+
+/**
+ * @typedef {{id: string, email: string, name: string, role: string, status: "active" | "suspended" | "invited",
+ *   created_at: string, last_login_at: string | null, invite_expires_at: string | null, review?: object | null,
+ *   email_verified?: boolean, sessions?: number, inviter?: string | null}} Member
+ * @typedef {object} Context
+ * @property {Member[]} members
+ * @property {import("./role-words.js").Role[]} roles
+ * @property {Map<string, string>} titles section id → title
+ * @property {string} own id of the signed-in person
+ * @property {() => Promise<void>} refresh draws the list again
+ */
+
+export const ADMINISTRATOR = "account-administrator";
+
+/** @param {Member} member */
+export function nameOf(member) {
+  return member.name || member.email;
+}
+
+/**
+ * Return the items of a row's menu: what applies to this person.
+ * @param {Member} member
+ * @param {Context} context
+ * @returns {import("./menu.js").Item[]}
+ */
+export function actionsFor(member, context) {
+  const role = { title: "Change role", act: (/** @type {HTMLElement} */ opener) => changeRole(member, context, opener) };
+  const note = { title: "An e-mail cannot be changed in this version: remove and invite again.", note: true };
+  /** @param {string} title @param {Act} act @param {boolean} [danger] */
+  const item = (title, act, danger = false) => ({
+    title, danger, act: (/** @type {HTMLElement} */ opener) => act(member, context, opener),
+  });
+  const again = item("Invite again", inviteAgain);
+  if (member.id === context.own) return [role];
+  if (member.status === "invited") {
+    return [item("New invitation link", newLink), role, note, again, item("Revoke invitation", revoke, true)];
+  }
+  return [
+    role,
+    member.status === "suspended" ? item("Resume", resume) : item("Suspend", suspend),
+    ...(member.sessions === 0 ? [] : [item("Sign out everywhere", signOutEverywhere)]),
+    item("Send password reset", passwordReset),
+    note, again, item("Remove", remove, true),
+  ];
+}
+
+/** @typedef {(member: Member, context: Context, opener: HTMLElement) => void} Act */
+
+/** @type {Act} */
+function changeRole(member, context, opener) {
+  const { roles, titles } = context;
+  const name = nameOf(member);
+  const before = roles.find((one) => one.id === member.role);
+  const words = h("div", { class: "difference", "aria-live": "polite" });
+  const role = roleField(roles, titles, member.role, (id) => {
+    const after = roles.find((one) => one.id === id);
+    const when = member.status === "invited" ? "In force when the invitation is accepted." : `In force at ${possessive(name)} next click.`;
+    fill(words, before && after && before !== after
+      ? h("p", null, [...difference(name, before, after, titles), when].join(" ")) : null);
+  });
+  const cancel = h("button", { type: "button" }, "Cancel");
+  const form = h("form", null, role.element, words,
+    h("p", { class: "actions" }, cancel, h("button", { type: "submit", class: "primary" }, "Change role")));
+  const chosen = role.element.querySelector("input:checked");
+  const dialog = openDialog({
+    title: `Change role of ${name}`, body: form, opener, wide: true, focus: chosen instanceof HTMLElement ? chosen : null,
+  });
+  cancel.addEventListener("click", dialog.close);
+  connect(form, {
+    fields: [role],
+    check: () => {
+      if (role.value() !== member.role) return true;
+      role.setError(`${name} has this role now. Choose another one.`);
+      return false;
+    },
+    at: { last_admin: role, unknown_role: role, role_above_yours: role },
+    explain: (problem) => appointable(problem, context),
+    send: async () => {
+      const changed = await send("PATCH", path(member), { role: role.value() });
+      const title = roles.find((one) => one.id === changed.role)?.title ?? changed.role;
+      if (member.id === context.own) {
+        location.reload();
+        return;
+      }
+      await done(dialog, context, `${name} is now ${title}. ${everywhere(changed.revocation?.complete ?? true)}`);
+    },
+  });
+}
+
+/** @type {Act} */
+function suspend(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `Suspend ${name}`, opener,
+    body: h("p", null, `${name} is signed out at once and cannot sign in until you resume. The seat stays taken.`),
+    explain: (problem) => appointable(problem, context),
+    act: async () => {
+      const changed = await send("PATCH", path(member), { status: "suspended" });
+      await done(dialog, context, `${name} is suspended. ${everywhere(changed.revocation?.complete ?? true)}`);
+    },
+  });
+}
+
+/** @type {Act} */
+function resume(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `Resume ${name}`, opener, danger: false,
+    body: h("p", null, `${name} can sign in again, in the same role.`),
+    act: async () => {
+      await send("PATCH", path(member), { status: "active" });
+      await done(dialog, context, `${name} can sign in again.`);
+    },
+  });
+}
+
+/** @type {Act} */
+function remove(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `Remove ${name}`, opener,
+    body: h("p", null, `${name} loses access at once, and the seat is free. The audit keeps the name. This cannot be undone.`),
+    explain: (problem) => appointable(problem, context),
+    act: async () => {
+      const complete = revoked(await exchange("DELETE", path(member)));
+      await done(dialog, context, `${name} was removed. ${everywhere(complete)}`);
+    },
+  });
+}
+
+/** @type {Act} */
+function revoke(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `Revoke invitation of ${name}`, opener, verb: `Revoke invitation of ${name}`,
+    body: h("p", null, "The link stops working at once, and the seat is free."),
+    act: async () => {
+      await exchange("DELETE", path(member));
+      await done(dialog, context, `The invitation of ${name} was revoked.`);
+    },
+  });
+}
+
+/** @type {Act} */
+function newLink(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `New invitation link for ${name}`, verb: "Send a new link", opener, danger: false,
+    body: h("p", null, "The old link stops working. The new one is shown here once, and mailed if there is a mail server."),
+    act: async () => {
+      showInvitation(dialog, await send("POST", `${path(member)}/invitation`));
+      await context.refresh();
+    },
+  });
+}
+
+/** @type {Act} */
+function signOutEverywhere(member, context, opener) {
+  const name = nameOf(member);
+  const count = member.sessions === undefined ? "All sessions end" : `${plural(member.sessions, "session ends", "sessions end")}`;
+  const dialog = confirmDialog({
+    title: `Sign ${name} out everywhere`, opener,
+    body: h("p", null, `${count} at once. ${name} can sign in again.`),
+    act: async () => {
+      const complete = revoked(await exchange("DELETE", `${path(member)}/sessions`));
+      await done(dialog, context, `${name} was signed out everywhere. ${everywhere(complete)}`);
+    },
+  });
+}
+
+/** @type {Act} */
+function passwordReset(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `Send password reset to ${name}`, verb: "Send password reset", opener, danger: false,
+    body: h("p", null, `A mail with a link goes to ${member.email}. The present password works until the link is used.`),
+    act: async () => {
+      const { mailed } = await send("POST", `${path(member)}/password-reset`, {});
+      if (mailed) {
+        dialog.close();
+        status(`A mail with a link is on its way to ${member.email}.`);
+        return;
+      }
+      dialog.close();
+      await dialog.closed;
+      offerLink(member, context, opener);
+    },
+  });
+}
+
+/** Offer to show the link, because no mail can be sent. @type {Act} */
+function offerLink(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `No mail was sent to ${name}`, verb: "Show the link", opener, danger: false,
+    body: h("p", null, `There is no mail server. You can hand over the link yourself; the e-mail of ${name} then counts as not verified.`),
+    act: async () => {
+      const { reset } = await send("POST", `${path(member)}/password-reset`, { show: true });
+      const close = h("button", { type: "button", onclick: () => dialog.close() }, "Done");
+      const body = dialog.element.querySelector(".dialog-body");
+      if (!body) return;
+      fill(body, linkBox({ label: `Link for ${name}`, url: reset.url, expiresAt: reset.expires_at }), h("p", { class: "actions" }, close));
+      body.querySelector("input")?.focus();
+      await context.refresh();
+    },
+  });
+}
+
+/** Remove somebody with a wrong e-mail, then open the invitation with name and role. @type {Act} */
+function inviteAgain(member, context, opener) {
+  const name = nameOf(member);
+  const dialog = confirmDialog({
+    title: `Invite ${name} again`, verb: `Remove ${name} and invite again`, opener,
+    body: h("p", null, `An e-mail cannot be changed. ${name} (${member.email}) is removed first and loses access at once; then you enter the right e-mail.`),
+    explain: (problem) => appointable(problem, context),
+    act: async () => {
+      await exchange("DELETE", path(member));
+      await done(dialog, context, `${name} was removed.`);
+      openInviteDialog({
+        opener: document.getElementById("invite") ?? opener, roles: context.roles, titles: context.titles,
+        prefilled: { name: member.name, role: member.role }, changed: () => void context.refresh(),
+      });
+    },
+  });
+}
+
+/**
+ * @param {import("./dialog.js").OpenDialog} dialog
+ * @param {Context} context
+ * @param {string} message
+ */
+async function done(dialog, context, message) {
+  dialog.close();
+  await dialog.closed;
+  await context.refresh();
+  status(message);
+}
+
+/** @param {Member} member */
+function path(member) {
+  return `/v1/users/${encodeURIComponent(member.id)}`;
+}
+
+/** @param {import("./api.js").Answer} answer */
+function revoked(answer) {
+  return answer.headers.get("X-Sidecar-Revocation") !== "incomplete";
+}
+
+/** @param {boolean} complete */
+function everywhere(complete) {
+  return complete ? "All sidecars have it." : "Some sidecars do not have it yet; they will within seconds.";
+}
+
+/** @param {string} name */
+function possessive(name) {
+  return name.endsWith("s") ? `${name}'` : `${name}'s`;
+}
+
+/**
+ * Return who could be appointed before the last administrator goes.
+ * @param {import("./api.js").Problem} problem
+ * @param {Context} context
+ */
+function appointable(problem, context) {
+  if (problem.code !== "last_admin") return "";
+  const names = context.members.filter((one) => one.status === "active" && one.role !== ADMINISTRATOR).map(nameOf);
+  if (names.length === 0) return "There is no other active member to appoint: invite one first.";
+  return `You could appoint ${new Intl.ListFormat("en", { type: "disjunction" }).format(names)}.`;
+}
+
