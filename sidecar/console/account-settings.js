@@ -3,7 +3,7 @@
 
 import { Problem, get, send } from "./api.js";
 import { browserOf } from "./agent.js";
-import { changeFailed, persistently } from "./banner.js";
+import { changeFailed, hideBanner, persistently } from "./banner.js";
 import { confirmDialog } from "./dialog.js";
 import { fill, h, lowerFirst, plural, sentence, status, time } from "./dom.js";
 import { connect, textField } from "./form.js";
@@ -108,13 +108,14 @@ function endButton(session, heading, refresh) {
     if (session.current) return signOut();
     if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", "true");
+    hideBanner();
     try {
       await send("DELETE", `/v1/me/sessions/${encodeURIComponent(session.id)}`);
       status(`${browser} was signed out.`);
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       button.removeAttribute("aria-disabled");
-      if (problem.outage) return changeFailed(problem);
+      if (problem.outage) return changeFailed(problem, () => button.click());
       status(problem.code === "not_found" ? "That session has ended already." : sentence(problem.detail));
     }
     await refresh();

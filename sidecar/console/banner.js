@@ -1,7 +1,7 @@
 // @ts-check
 /** The banner of an outage, and reads that are repeated until they succeed. */
 
-import { Problem, exchange } from "./api.js";
+import { Problem } from "./api.js";
 import { byId, fill, h, sentence } from "./dom.js";
 
 const FIRST_DELAY = 1_000;
@@ -38,49 +38,35 @@ export async function persistently(read) {
       return found;
     } catch (problem) {
       if (!(problem instanceof Problem) || !problem.outage) throw problem;
-      showBanner(outageText(problem, false));
+      showBanner(outageText(problem, false), retryNow);
       await pause(Math.max(delay, (problem.retryAfter ?? 0) * 1000));
     }
   }
 }
 
 /**
- * Show the banner for a change that failed by an outage. It goes when the sidecar responds again.
+ * Show the banner for a change that failed by an outage. It stays until the next attempt.
  *
- * The change itself is not repeated: that is for the reader to decide.
+ * The change is not repeated by itself: that is for the reader to decide.
  * @param {Problem} problem
+ * @param {() => void} repeat sends the change again
  */
-export function changeFailed(problem) {
-  showBanner(outageText(problem, true));
-  void watch();
+export function changeFailed(problem, repeat) {
+  showBanner(outageText(problem, true), repeat);
 }
 
-let watching = false;
-
-async function watch() {
-  if (watching) return;
-  watching = true;
-  for (let delay = FIRST_DELAY; ; delay = Math.min(delay * 2, LAST_DELAY)) {
-    await pause(delay);
-    try {
-      await exchange("GET", "/v1/me", undefined, { anonymous: true });
-      break;
-    } catch (problem) {
-      if (!(problem instanceof Problem) || !problem.outage) break;
-    }
-  }
-  watching = false;
-  hideBanner();
-}
-
-/** @param {string} text */
-function showBanner(text) {
+/**
+ * @param {string} text
+ * @param {() => void} retry
+ */
+function showBanner(text, retry) {
   const banner = byId("banner");
   const dialogs = document.querySelectorAll("dialog[open]");
   const place = dialogs[dialogs.length - 1]?.querySelector("[data-banner]") ?? document.querySelector("[data-banner]");
   if (place && banner.parentElement !== place) place.append(banner);
-  if (banner.firstElementChild?.textContent === text && !banner.hidden) return;
-  fill(banner, h("p", null, text), h("button", { type: "button", onclick: retryNow }, "Try again"));
+  const reading = retry === retryNow;
+  if (reading && banner.firstElementChild?.textContent === text && !banner.hidden) return; // said once
+  fill(banner, h("p", null, text), h("button", { type: "button", onclick: retry }, "Try again"));
   banner.hidden = false;
 }
 

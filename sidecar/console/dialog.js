@@ -2,7 +2,7 @@
 /** Modal dialogs: focus goes in and back to the opener, Escape closes, the heading is the name. */
 
 import { hideBanner } from "./banner.js";
-import { h, newId, status } from "./dom.js";
+import { focusHeading, h, newId, status } from "./dom.js";
 import { connect } from "./form.js";
 
 /**
@@ -35,6 +35,7 @@ export function openDialog({ title, body, opener = document.activeElement, focus
       hideBannerOf(element);
       element.remove();
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+      if (document.activeElement === document.body) focusHeading();
       resolve();
     });
   });

@@ -67,6 +67,13 @@ export function byId(id) {
   return found;
 }
 
+/** Give the focus to the page's heading: for when the control that had it is gone. */
+export function focusHeading() {
+  const heading = document.querySelector("h1");
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus();
+}
+
 let ids = 0;
 
 /**

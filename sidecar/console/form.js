@@ -2,7 +2,7 @@
 /** Forms: labelled fields, errors beside their field, focus at the first error, nothing typed is lost. */
 
 import { Problem } from "./api.js";
-import { changeFailed } from "./banner.js";
+import { changeFailed, hideBanner } from "./banner.js";
 import { fill, h, newId, sentence } from "./dom.js";
 
 /** As the sidecar demands; it decides, this is what the hint counts to. */
@@ -106,7 +106,7 @@ export function radioField({ legend, name, choices, chosen = "", missing, onchan
   });
   const fieldset = h("fieldset", { class: "field", role: "radiogroup" }, h("legend", null, legend));
   const parts = described(fieldset, newId(name), null);
-  fieldset.append(group, parts.error);
+  fieldset.append(parts.error, group);
   return {
     element: fieldset,
     get control() {
@@ -169,6 +169,7 @@ export function connect(form, { fields, send, check, at = {}, refused, explain }
     for (const one of fields) if (one.missing !== null && one.value() === "") one.setError(one.missing);
     const checked = check ? check() : true;
     if (focusFirstError(fields) || !checked) return;
+    hideBanner();
     busy(form, fields, true);
     try {
       await send();
@@ -176,6 +177,7 @@ export function connect(form, { fields, send, check, at = {}, refused, explain }
       busy(form, fields, false);
       if (!(problem instanceof Problem)) throw problem;
       if (refused?.(problem)) focusFirstError(fields);
+      else if (problem.outage && !at[problem.code]) changeFailed(problem, () => form.requestSubmit());
       else place(problem, problemPlace, { ...named(problem, fields), ...at }, explain?.(problem));
     } finally {
       busy(form, fields, false);
@@ -184,7 +186,7 @@ export function connect(form, { fields, send, check, at = {}, refused, explain }
 }
 
 /**
- * Place a refusal: beside the field of its code, on top of the form, or (an outage) in the banner.
+ * Place a refusal: beside the field of its code, or on top of the form.
  * @param {Problem} problem
  * @param {HTMLElement} top
  * @param {Record<string, Field>} at
@@ -194,9 +196,7 @@ function place(problem, top, at, more) {
   const field = at[problem.code];
   if (field) {
     field.setError([words(problem), more ? [" ", more] : null]);
-    field.control.focus();
-  } else if (problem.outage) {
-    changeFailed(problem);
+    focusOn(field);
   } else {
     fill(top, words(problem), more ? [" ", more] : null);
     top.hidden = false;
@@ -240,12 +240,21 @@ function wait(seconds) {
 }
 
 /**
+ * Give the focus to a field, with its error in sight.
+ * @param {Field} field
+ */
+function focusOn(field) {
+  field.control.focus();
+  field.element.querySelector(".error")?.scrollIntoView({ block: "nearest" });
+}
+
+/**
  * Give the focus to the first field with an error. Returns false if no field has one.
  * @param {Field[]} fields
  */
 function focusFirstError(fields) {
   const first = fields.find((one) => one.element.querySelector('[aria-invalid="true"], .error:not([hidden])'));
-  first?.control.focus();
+  if (first) focusOn(first);
   return first !== undefined;
 }
 

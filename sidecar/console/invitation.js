@@ -2,8 +2,8 @@
 /** The page behind the link of an invitation. */
 
 import { Problem, send, whoAmI } from "./api.js";
-import { changeFailed, persistently } from "./banner.js";
-import { byId, fill, h, list, sentence, time } from "./dom.js";
+import { changeFailed, hideBanner, persistently } from "./banner.js";
+import { byId, fill, focusHeading, h, list, sentence, time } from "./dom.js";
 import { connect, newPasswordFields, textField, words } from "./form.js";
 
 /**
@@ -21,17 +21,15 @@ function headed(text) {
   const heading = document.querySelector("h1");
   if (heading) heading.textContent = text;
   document.title = text;
-  return heading;
 }
 
 function gone() {
-  const heading = headed("This invitation is no longer valid");
+  headed("This invitation is no longer valid");
   fill(content,
     h("p", null, "An invitation works once and for a limited time, and a newer link replaces an older one."),
     h("p", null, "Ask the person who invited you for a new link. If you have joined already, sign in."),
     h("p", { class: "actions" }, h("a", { class: "button", href: "/console/sign-in" }, "Sign in")));
-  heading?.setAttribute("tabindex", "-1");
-  heading?.focus();
+  focusHeading();
 }
 
 /** @param {Invitation} invitation */
@@ -98,12 +96,13 @@ function drawSignedIn(invitation, me) {
   const out = h("button", { type: "button", class: "primary" }, "Sign out");
   const error = h("p", { class: "form-error", role: "alert", hidden: true });
   out.addEventListener("click", async () => {
+    hideBanner();
     try {
       await send("DELETE", "/v1/session", undefined, { anonymous: true });
       drawForm(invitation);
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      if (problem.outage) return changeFailed(problem);
+      if (problem.outage) return changeFailed(problem, () => out.click());
       fill(error, words(problem));
       error.hidden = false;
     }

@@ -2,7 +2,7 @@
 /** The page behind the link of a forgotten password. */
 
 import { send } from "./api.js";
-import { byId, fill, h } from "./dom.js";
+import { byId, fill, focusHeading, h } from "./dom.js";
 import { connect, newPasswordFields } from "./form.js";
 
 const token = location.hash.slice(1);
@@ -32,8 +32,7 @@ function gone() {
   document.title = "This link is no longer valid";
   fill(byId("content"), h("p", null, "A link works once, for one hour, and a newer one replaces it."),
     h("p", { class: "actions" }, h("a", { class: "button primary", href: "/console/forgot" }, "Ask for a new link")));
-  heading?.setAttribute("tabindex", "-1");
-  heading?.focus();
+  focusHeading();
 }
 
 if (token) {

@@ -4,10 +4,10 @@
 import { exchange, send } from "./api.js";
 import { confirmDialog, openDialog } from "./dialog.js";
 import { fill, h, plural, status } from "./dom.js";
-import { connect } from "./form.js";
+import { connect, radioField } from "./form.js";
 import { linkBox } from "./link.js";
 import { difference } from "./role-words.js";
-import { openInviteDialog, roleField, showInvitation } from "./user-invite.js";
+import { openInviteDialog, showInvitation } from "./user-invite.js";
 
 /**
  * @typedef {{id: string, email: string, name: string, role: string, status: "active" | "suspended" | "invited",
@@ -50,7 +50,7 @@ export function actionsFor(member, context) {
     role,
     member.status === "suspended" ? item("Resume", resume) : item("Suspend", suspend),
     ...(member.sessions === 0 ? [] : [item("Sign out everywhere", signOutEverywhere)]),
-    item("Send password reset", passwordReset),
+    ...(member.status === "active" && !member.review ? [item("Send password reset", passwordReset)] : []),
     note, again, item("Remove", remove, true),
   ];
 }
@@ -63,12 +63,15 @@ function changeRole(member, context, opener) {
   const name = nameOf(member);
   const before = roles.find((one) => one.id === member.role);
   const words = h("div", { class: "difference", "aria-live": "polite" });
-  const role = roleField(roles, titles, member.role, (id) => {
+  const choices = roles.map((one) => ({ value: one.id, title: one.title, description: one.description }));
+  /** @param {string} id */
+  const tell = (id) => {
     const after = roles.find((one) => one.id === id);
     const when = member.status === "invited" ? "In force when the invitation is accepted." : `In force at ${possessive(name)} next click.`;
     fill(words, before && after && before !== after
       ? h("p", null, [...difference(name, before, after, titles), when].join(" ")) : null);
-  });
+  };
+  const role = radioField({ legend: "Role", name: "role", choices, chosen: member.role, onchange: tell });
   const cancel = h("button", { type: "button" }, "Cancel");
   const form = h("form", null, role.element, words,
     h("p", { class: "actions" }, cancel, h("button", { type: "submit", class: "primary" }, "Change role")));

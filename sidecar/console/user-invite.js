@@ -18,14 +18,14 @@ import { opensText } from "./role-words.js";
  * Return the radio group "Role".
  * @param {Role[]} roles
  * @param {Map<string, string>} titles section id → title
- * @param {string} [chosen]
- * @param {(role: string) => void} [onchange]
+ * @param {string} [chosen] id of a role
  */
-export function roleField(roles, titles, chosen = "", onchange = () => undefined) {
+function roleField(roles, titles, chosen) {
   const choices = roles.map((role) => ({
-    value: role.id, title: role.title, description: [role.description, " ", opensText(role, titles)],
+    value: role.id, title: role.title,
+    description: [role.description, h("span", { class: "opens" }, opensText(role, titles))],
   }));
-  return radioField({ legend: "Role", name: "role", choices, chosen, missing: "Choose a role.", onchange });
+  return radioField({ legend: "Role", name: "role", choices, chosen, missing: "Choose a role." });
 }
 
 /**
@@ -85,7 +85,7 @@ function resendButton(user, email, dialog, changed) {
     } catch (problem) {
       button.removeAttribute("aria-disabled");
       if (!(problem instanceof Problem)) throw problem;
-      if (problem.outage) changeFailed(problem);
+      if (problem.outage) changeFailed(problem, () => button.click());
       else email.setError(words(problem));
     }
   });

@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { persistently } from "./banner.js";
-import { ago, fill, h, plural, time } from "./dom.js";
+import { ago, fill, focusHeading, h, plural, time } from "./dom.js";
 import { menuButton } from "./menu.js";
 import { titled, start } from "./shell.js";
 import { table } from "./table.js";
@@ -66,12 +66,13 @@ function drawSeats(place, session, seats, context) {
   const full = seats.available <= 0;
   const known = place.querySelector("#invite");
   const button = known instanceof HTMLButtonElement ? known : inviteButton(context);
+  const focused = document.activeElement === button;
   button.disabled = full;
   if (full) button.setAttribute("aria-describedby", "full");
   else button.removeAttribute("aria-describedby");
-  const focused = document.activeElement === button;
   fill(place, line, button, full ? fullText(seats) : null);
-  if (focused) button.focus();
+  if (focused && full) focusHeading();
+  else if (focused) button.focus();
 }
 
 /** @param {Context} context */
@@ -106,7 +107,7 @@ function drawPeople(place, session, context) {
     },
     {
       title: "E-mail",
-      cell: (one) => h("span", { class: "badges" }, one.email,
+      cell: (one) => h("span", { class: "stacked" }, one.email,
         one.email_verified === false && one.status !== "invited" ? h("span", { class: "badge warn" }, "E-mail not verified") : null),
     },
     { title: "Role", cell: (one) => titles.get(one.role) ?? titled(one.role) },
@@ -116,7 +117,12 @@ function drawPeople(place, session, context) {
   if (session.can("users", "manage")) {
     columns.push({ title: "Actions", actions: true, cell: (one) => rowMenu(one, context) });
   }
+  const focused = place.contains(document.activeElement) ? document.activeElement?.getAttribute("aria-label") : null;
   fill(place, table("Users", columns, context.members));
+  if (!focused) return;
+  const same = [...place.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused);
+  if (same) same.focus();
+  else focusHeading();
 }
 
 /**
