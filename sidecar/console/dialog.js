@@ -34,7 +34,7 @@ export function openDialog({ title, body, opener = document.activeElement, focus
     element.addEventListener("close", () => {
       hideBannerOf(element);
       element.remove();
-      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+      successor(opener)?.focus();
       if (document.activeElement === document.body) focusHeading();
       resolve();
     });
@@ -44,6 +44,18 @@ export function openDialog({ title, body, opener = document.activeElement, focus
   element.showModal();
   (focus ?? firstControl(element))?.focus();
   return { element, close: () => element.close(), closed };
+}
+
+/**
+ * Return the opener, or the control of the same name in a list that was drawn again.
+ * @param {Element | null} opener
+ * @returns {HTMLElement | null}
+ */
+function successor(opener) {
+  if (!(opener instanceof HTMLElement)) return null;
+  if (opener.isConnected) return opener;
+  const name = opener.getAttribute("aria-label");
+  return [...document.querySelectorAll("button")].find((one) => name && one.getAttribute("aria-label") === name) ?? null;
 }
 
 /**

@@ -96,14 +96,14 @@ export function titled(id) {
 }
 
 /**
- * Return the path of the first page that the permissions open.
+ * Return the path of the first page that the permissions open: Account settings are open to everybody.
  * @param {Permissions} permissions
  */
 export function firstPage(permissions) {
-  const open = PAGES.find((page) =>
-    page.path === "/console/users"
-      && permissions.permissions.some((one) => one.section === page.section && one.action === page.action && one.decision));
-  return open?.path ?? ACCOUNT_SETTINGS;
+  /** @param {string} path */
+  const opens = (path) => PAGES.some((page) => page.path === path && permissions.permissions.some(
+    (one) => one.section === page.section && one.action === page.action && one.decision));
+  return opens("/console/users") ? "/console/users" : ACCOUNT_SETTINGS;
 }
 
 /**
@@ -154,14 +154,13 @@ export async function start({ title, needs, load, draw }) {
  * @param {string} title
  */
 function noAccess(main, session, title) {
-  const open = [...PAGES.filter((page) => session.can(page.section, page.action)).map((page) => page.title),
-    "Account settings"];
+  const open = [...PAGES.filter((page) => session.can(page.section, page.action)), { path: ACCOUNT_SETTINGS, title: "Account settings" }];
   main.removeAttribute("aria-busy");
   fill(main,
     h("h1", null, `Your role (${session.role}) does not open this page`),
     h("p", null, `An Account Administrator of ${session.account.name} can give you a role that opens “${title}”.`),
-    h("p", null, `Your role opens ${list(open)}.`),
-    h("p", null, h("a", { class: "button", href: firstPage(session.permissions) }, "Go to the first page that is open")));
+    h("p", null, `Here it opens ${list(open.map((page) => page.title))}.`),
+    h("p", { class: "row" }, open.map((page) => h("a", { class: "button", href: page.path }, `Open ${page.title}`))));
 }
 
 /** @param {Session} session */

@@ -244,9 +244,9 @@ function inviteAgain(member, context, opener) {
  * @param {string} message
  */
 async function done(dialog, context, message) {
+  await context.refresh();
   dialog.close();
   await dialog.closed;
-  await context.refresh();
   status(message);
 }
 
