@@ -39,13 +39,15 @@ export class Problem extends Error {
 }
 
 /**
- * Return the JSON of `GET path`. Throws Problem.
+ * Return the JSON object of `GET path`. Throws Problem.
  * @param {string} path
  * @param {CallOptions} [options]
  * @returns {Promise<any>}
  */
 export async function get(path, options) {
-  return (await exchange("GET", path, undefined, options)).body;
+  const { status, body } = await exchange("GET", path, undefined, options);
+  if (body === null || typeof body !== "object" || Array.isArray(body)) throw unreachable(status);
+  return body;
 }
 
 /**

@@ -1,11 +1,12 @@
 // @ts-check
 /** The banner of an outage, and reads that are repeated until they succeed. */
 
-import { Problem } from "./api.js";
+import { Problem, get } from "./api.js";
 import { byId, fill, h, sentence } from "./dom.js";
 
-const FIRST_DELAY = 1_000;
+const FIRST_DELAY = 2_000;
 const LAST_DELAY = 30_000;
+const GROWTH = 1.5;
 
 /** Ends of the pauses that run now. @type {Set<() => void>} */
 const pauses = new Set();
@@ -22,6 +23,11 @@ export function outageText(problem, changing) {
   return "The sidecar cannot be reached. Look whether the change was made before you repeat it.";
 }
 
+/** Show the banner for a response that makes no sense: the only way on is to load the page again. */
+export function showNonsense() {
+  showBanner(outageText(new Problem(0, "unreachable", ""), false), () => location.reload());
+}
+
 /**
  * Repeat a read until it succeeds, with growing delays; show the banner meanwhile.
  *
@@ -31,7 +37,7 @@ export function outageText(problem, changing) {
  * @returns {Promise<T>}
  */
 export async function persistently(read) {
-  for (let delay = FIRST_DELAY; ; delay = Math.min(delay * 2, LAST_DELAY)) {
+  for (let delay = FIRST_DELAY; ; delay = Math.min(delay * GROWTH, LAST_DELAY)) {
     try {
       const found = await read();
       hideBanner();
@@ -45,19 +51,40 @@ export async function persistently(read) {
 }
 
 /**
- * Show the banner for a change that failed by an outage. It stays until the next attempt.
+ * Show the banner for a change that failed by an outage.
  *
- * The change is not repeated by itself: that is for the reader to decide.
+ * The change is not repeated by itself: that is for the reader to decide. The banner goes when the store is back. If
+ * the outcome is unknown, it stays until the next attempt.
  * @param {Problem} problem
  * @param {() => void} repeat sends the change again
  */
 export function changeFailed(problem, repeat) {
-  showBanner(outageText(problem, true), repeat);
+  const shown = showBanner(outageText(problem, true), repeat);
+  if (problem.code !== "unreachable") void watch(shown);
+}
+
+/**
+ * Hide the banner when the store is back. Only somebody who is signed in can tell.
+ * @param {Element} shown
+ */
+async function watch(shown) {
+  for (let delay = FIRST_DELAY; ; delay = Math.min(delay * GROWTH, LAST_DELAY)) {
+    await pause(delay);
+    if (!shown.isConnected) return;
+    try {
+      await get("/v1/account", { anonymous: true });
+      if (shown.isConnected) hideBanner();
+      return;
+    } catch (problem) {
+      if (!(problem instanceof Problem) || !problem.outage) return;
+    }
+  }
 }
 
 /**
  * @param {string} text
  * @param {() => void} retry
+ * @returns {Element} what is shown now; another banner replaces it
  */
 function showBanner(text, retry) {
   const banner = byId("banner");
@@ -65,9 +92,12 @@ function showBanner(text, retry) {
   const place = dialogs[dialogs.length - 1]?.querySelector("[data-banner]") ?? document.querySelector("[data-banner]");
   if (place && banner.parentElement !== place) place.append(banner);
   const reading = retry === retryNow;
-  if (reading && banner.firstElementChild?.textContent === text && !banner.hidden) return; // said once
-  fill(banner, h("p", null, text), h("button", { type: "button", onclick: retry }, "Try again"));
+  const shown = banner.firstElementChild;
+  if (reading && shown?.textContent === text && !banner.hidden) return shown; // said once
+  const words = h("p", null, text);
+  fill(banner, words, h("button", { type: "button", onclick: retry }, "Try again"));
   banner.hidden = false;
+  return words;
 }
 
 /** Hide the banner, if it is shown. Called as well when a dialog with the banner closes. */

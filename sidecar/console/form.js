@@ -175,7 +175,10 @@ export function connect(form, { fields, send, check, at = {}, refused, explain }
       await send();
     } catch (problem) {
       busy(form, fields, false);
-      if (!(problem instanceof Problem)) throw problem;
+      if (!(problem instanceof Problem)) {
+        changeFailed(new Problem(0, "unreachable", ""), () => form.requestSubmit());
+        throw problem;
+      }
       if (refused?.(problem)) focusFirstError(fields);
       else if (problem.outage && !at[problem.code]) changeFailed(problem, () => form.requestSubmit());
       else place(problem, problemPlace, { ...named(problem, fields), ...at }, explain?.(problem));

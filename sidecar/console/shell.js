@@ -2,7 +2,7 @@
 /** The frame of the pages for signed-in people: header, navigation, own menu, outages, no access. */
 
 import { Problem, get, send } from "./api.js";
-import { persistently } from "./banner.js";
+import { persistently, showNonsense } from "./banner.js";
 import { byId, fill, h, list, sentence, status } from "./dom.js";
 import { menuButton } from "./menu.js";
 
@@ -117,7 +117,21 @@ export function firstPage(permissions) {
  * @param {() => Promise<T>} page.load the page's own data
  * @param {(main: HTMLElement, session: Session, data: T) => void} page.draw fills `main`, after the h1
  */
-export async function start({ title, needs, load, draw }) {
+export async function start(page) {
+  try {
+    await run(page);
+  } catch (fault) {
+    showNonsense();
+    throw fault;
+  }
+}
+
+/**
+ * @template T
+ * @param {{title: string, needs?: {section: string, action: string}, load: () => Promise<T>,
+ *   draw: (main: HTMLElement, session: Session, data: T) => void}} page
+ */
+async function run({ title, needs, load, draw }) {
   const main = byId("main");
   const own = persistently(load).then(
     (data) => ({ data, problem: null }),
