@@ -30,7 +30,7 @@ WORDS_LEFT = {
     "sidecar/api": "asked asks given judge",
     "sidecar/identity": "asked judge letter letters",
     "sidecar/config": "given lane",
-    "sidecar/server/demo.py": "asked given letters",
+    "sidecar/server/demo.py": "given letters",
 }
 """Forbidden words that a package or module still uses. Delete a word here when the last use is renamed."""
 
