@@ -805,6 +805,7 @@ async def a_password_is_told_from_one_that_looks_alike(scene: Scene) -> None:
 
 
 SAMPLES: dict[str, Any] = {
+    "PATCH /v1/me": {"name": "Mallory"},
     "POST /v1/me/password": {"old_password": OTHER_PASSWORD, "new_password": PASSWORD + "-2"},
     "POST /v1/users": {"email": "new@example.net", "role": "marketer"},
     "PATCH /v1/users/{id}": {"role": "marketer", "name": "Mallory"},
@@ -814,6 +815,7 @@ SAMPLES: dict[str, Any] = {
     "POST /v1/session": {"username": "eve@example.net", "password": PASSWORD},
     "POST /v1/password/forgot": {"email": "eve@example.net"},
     "POST /v1/password/reset": {"token": "rst_x", "password": PASSWORD},
+    "POST /v1/invitations/show": {"token": "inv_x"},
     "POST /v1/invitations/accept": {"token": "inv_x", "password": PASSWORD},
 }
 """Valid bodies for each call that takes one. A call without would only test a 400."""
@@ -825,24 +827,36 @@ def _key(endpoint: Endpoint) -> str:
     return f"{endpoint.method} {endpoint.path}"
 
 
+def _known_query(endpoint: Endpoint, user: str) -> str:
+    """Return a query of the call's own parameters, with the user's id wherever one fits; empty if it has none."""
+    if endpoint.query is None:
+        return ""
+    texts = {"section": "users", "action": "view", "user": user, "actor": user, "target": user}
+    known = [name for name in endpoint.query.__struct_encode_fields__ if name in texts]
+    return "?" + "&".join(f"{name}={texts[name]}" for name in known)
+
+
 async def _other_account(scene: Scene, endpoint: Endpoint) -> None:
     """As Eve, use every id of Acme in every position. The responses contain nothing of Acme, and Acme is unchanged."""
     before = await scene.acme()
     session = scene.grants["ada"].session
     ours = {scene.ada.account, scene.ada.id, scene.bob.id, scene.zoe.member.record.id, session}
+    body = SAMPLES.get(_key(endpoint))
+    assert body is not None or endpoint.body is None, f"{_key(endpoint)} needs a sample"
+    headers = {"X-Auth-Account": scene.ada.account, **(JSON if body is not None else {})}
     for user in (scene.ada.id, scene.bob.id, scene.zoe.member.record.id):
         path = endpoint.path.replace("{id}", user).replace("{sid}", session)
-        query = f"?account={scene.ada.account}&account_id={scene.ada.account}&user={user}&id={user}"
-        body = SAMPLES.get(_key(endpoint))
-        assert body is not None or endpoint.body is None, f"{_key(endpoint)} needs a sample"
-        headers = {"X-Auth-Account": scene.ada.account, **(JSON if body is not None else {})}
-        answer = await scene.ask(endpoint.method, path + query, body, token=scene.token("eve"), headers=headers)
-        assert answer.status < 500, (path, answer.raw)
-        if "{" in endpoint.path:
-            assert (answer.status, answer.body["code"]) == (404, "not_found"), path
-        shown = answer.raw.decode() + str(answer.headers)
-        people = ("Acme", "ada@example.com", "bob@example.com", "zoe@example.com")
-        assert not [one for one in (*ours, *people) if one in shown and one not in path], path
+        unknown = f"?account={scene.ada.account}&account_id={scene.ada.account}&user={user}&id={user}"
+        for query in (unknown, _known_query(endpoint, user)):
+            answer = await scene.ask(endpoint.method, path + query, body, token=scene.token("eve"), headers=headers)
+            assert answer.status < 500, (path, answer.raw)
+            if query == unknown:
+                assert answer.status in (400, 403), "no call has these parameters"
+            elif "{" in endpoint.path:
+                assert (answer.status, answer.body["code"]) == (404, "not_found"), path
+            shown = answer.raw.decode() + str(answer.headers)
+            people = ("Acme", "ada@example.com", "bob@example.com", "zoe@example.com")
+            assert not [one for one in (*ours, *people) if one in shown and one not in path], path
     assert await scene.acme() == before
     assert (await scene.ask("GET", "/v1/me", token=scene.token("ada"))).status == 200
 
