@@ -20,14 +20,7 @@ CHOSEN: Final = "unquiet-otter-marble-41"
 EMAIL: Final = "eve@acme.example"
 
 _SEATS: Final = {"cap": 5, "used": 2, "members": 1, "invited": 1, "available": 3, "contact": "sales@example.com"}
-_USER: Final = {
-    "id": USER,
-    "email": EMAIL,
-    "name": "Eve",
-    "role": "accountant",
-    "status": "active",
-    "account": ACCOUNT,
-}
+_USER: Final = {"id": USER, "email": EMAIL, "name": "Eve", "role": "accountant", "status": "active", "account": ACCOUNT}
 _REVOCATION: Final = {"complete": True, "sidecars": 2, "waited_ms": 3}
 _CELL: Final = {"section": "billing", "action": "view"}
 _TITLED: Final = {"section": "billing", "section_title": "Billing", "action": "view", "action_title": "View"}
@@ -168,13 +161,7 @@ ANSWERS: Final[dict[str, Any]] = {
     },
     "Generations": {
         "generations": [
-            {
-                "generation": GENERATION,
-                "first_at": WHEN,
-                "last_at": None,
-                "noticed_by": "edit",
-                "direction": "forward",
-            }
+            {"generation": GENERATION, "first_at": WHEN, "last_at": None, "noticed_by": "edit", "direction": "forward"}
         ],
         "current": GENERATION,
     },
