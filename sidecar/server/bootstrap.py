@@ -43,7 +43,7 @@ FAULT = 70
 RETRY_SECONDS = 0.25
 POLL_SECONDS = 0.005
 STORE_SECONDS = 1.0
-"""Maximum wait for the store before the listeners accept."""
+"""Maximum wait for the store before the listeners accept: earlier ones would deny their first checks."""
 
 _log = logger("server")
 
@@ -242,8 +242,7 @@ class Sidecar:
         return listener
 
     async def _await_store(self, store: Store) -> None:
-        """Wait until each partition is proven or has failed, at most STORE_SECONDS: a listener that accepted earlier
-        would deny its first checks. Raises StartError for a store that must not be used."""
+        """Wait at most STORE_SECONDS until each partition is proven or has failed. Raises StartError on a rejection."""
         states = self._assembly.live.states
         with suppress(TimeoutError):
             async with asyncio.timeout(STORE_SECONDS):
