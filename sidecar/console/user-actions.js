@@ -36,7 +36,7 @@ export function nameOf(member) {
  */
 export function actionsFor(member, context) {
   const role = { title: "Change role", act: (/** @type {HTMLElement} */ opener) => changeRole(member, context, opener) };
-  const note = { title: "An e-mail cannot be changed in this version: remove and invite again.", note: true };
+  const note = { title: "An e-mail cannot be changed in this version.", note: true };
   /** @param {string} title @param {Act} act @param {boolean} [danger] */
   const item = (title, act, danger = false) => ({
     title, danger, act: (/** @type {HTMLElement} */ opener) => act(member, context, opener),
