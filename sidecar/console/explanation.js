@@ -1,0 +1,151 @@
+// @ts-check
+// Explanation of a decision (`GET /v1/policy/explain`) as sentences and quoted lines. Pure.
+
+import { count } from "./titles.js";
+
+/**
+ * @typedef {{rule: string, text: string}} Line
+ * @typedef {{edit: "write" | "remove" | "replace", line: string, rule: string | null}} Edit
+ * @typedef {{id: string, email: string, name: string, status: string}} Person
+ * @typedef {object} Explained
+ * @property {string} role
+ * @property {string} section
+ * @property {string} action
+ * @property {boolean} decision
+ * @property {string} reason
+ * @property {string | null} hint
+ * @property {string | null} rule
+ * @property {string | null} text
+ * @property {Line[]} path
+ * @property {Line | null} overridden
+ * @property {(Line & {mismatches: string[]}) | null} nearest
+ * @property {Edit[]} edits
+ * @property {{count: number, cells: {role: string, section: string, action: string}[]}} side_effects
+ * @property {string[]} roles
+ * @property {string} generation
+ * @property {Person | null} user
+ */
+
+/**
+ * Block of an explanation: a heading, sentences, and quoted lines of policy.csv with their position.
+ * @typedef {{label: string, sentences: string[], lines: {place: string, text: string}[]}} Block
+ */
+
+/** @typedef {import("./titles.js").Titles} Titles */
+
+/** @type {Record<string, string>} */
+const REASONS = {
+  allowed: "A rule allows it.",
+  no_rule: "No rule allows it.",
+  explicit_deny: "A rule denies it, and a deny beats every allow.",
+  suspended: "This user is suspended.",
+  needs_review: "This user is held for review.",
+  unknown_user: "This user has not joined yet.",
+  unknown_section: "The policy has no such section.",
+  unknown_action: "The section has no such action.",
+};
+
+/**
+ * Return the answer as text: "No. Bob may not do “View” in Billing."
+ * @param {Explained} found
+ * @param {Titles} titles
+ * @returns {string}
+ */
+export function answer(found, titles) {
+  const subject = found.user ? found.user.name || found.user.email : titles.role(found.role);
+  const [word, may] = found.decision ? ["Yes", "may"] : ["No", "may not"];
+  const action = titles.action(found.section, found.action);
+  return `${word}. ${subject} ${may} do “${action}” in ${titles.section(found.section)}.`;
+}
+
+/**
+ * Return section and action as text: "Billing: Change the plan".
+ * @param {{section: string, action: string}} cell
+ * @param {Titles} titles
+ * @returns {string}
+ */
+export function cellTitle(cell, titles) {
+  return `${titles.section(cell.section)}: ${titles.action(cell.section, cell.action)}`;
+}
+
+/**
+ * Return the blocks of an explanation, without empty ones.
+ * @param {Explained} found
+ * @param {Titles} titles
+ * @returns {Block[]}
+ */
+export function blocks(found, titles) {
+  const all = [
+    why(found, titles),
+    block("Inherited through", [], found.path.map(quoted)),
+    found.overridden && block("Overrides", ["The deny beats this rule."], [quoted(found.overridden)]),
+    found.nearest && nearest(found.nearest),
+    edits(found, titles),
+    block("Roles that may", [found.roles.length ? found.roles.map(titles.role).join(", ") : "None."], []),
+  ];
+  return all.filter((one) => one !== null).filter((one) => one.sentences.length + one.lines.length > 0);
+}
+
+/**
+ * @param {Explained} found
+ * @param {Titles} titles
+ * @returns {Block}
+ */
+function why(found, titles) {
+  const sentences = [REASONS[found.reason] ?? `Reason: ${found.reason}.`];
+  if (found.user) sentences.push(`Role: ${titles.role(found.role)}.`);
+  if (found.hint) sentences.push(found.hint);
+  return block("Why", sentences, found.rule ? [{ place: found.rule, text: found.text ?? "" }] : []);
+}
+
+/**
+ * @param {Line & {mismatches: string[]}} rule
+ * @returns {Block}
+ */
+function nearest(rule) {
+  const others = rule.mismatches.map((part) => `another ${part}`).join(" and ");
+  return block("Nearest rule", [others ? `It allows ${others}.` : "It matches, but a deny beats it."], [quoted(rule)]);
+}
+
+/**
+ * @param {Explained} found
+ * @param {Titles} titles
+ * @returns {Block}
+ */
+function edits({ edits: found, side_effects: effects }, titles) {
+  if (!found.length) return block("", [], []);
+  const lines = found.map((edit) => ({ place: VERBS[edit.edit](edit.rule), text: edit.line }));
+  const sentences = [found.length === 1 ? "One edit of policy.csv:" : `${found.length} edits of policy.csv:`];
+  if (effects.count) {
+    const shown = effects.cells.map((cell) => `${titles.role(cell.role)}, ${cellTitle(cell, titles)}`);
+    const rest = effects.count - shown.length;
+    if (rest) shown.push(`and ${rest} more`);
+    sentences.push(`They also open ${count(effects.count, "other cell")}: ${shown.join("; ")}.`);
+  }
+  return block("What would allow it", sentences, lines);
+}
+
+/** @type {Record<Edit["edit"], (rule: string | null) => string>} */
+const VERBS = {
+  write: () => "Write",
+  remove: (rule) => `Remove ${rule ?? ""}`.trim(),
+  replace: (rule) => `Replace ${rule ?? ""} by`,
+};
+
+/**
+ * @param {string} label
+ * @param {string[]} sentences
+ * @param {{place: string, text: string}[]} lines
+ * @returns {Block}
+ */
+function block(label, sentences, lines) {
+  return { label, sentences, lines };
+}
+
+/**
+ * @param {Line} line
+ * @returns {{place: string, text: string}}
+ */
+function quoted(line) {
+  return { place: line.rule, text: line.text };
+}

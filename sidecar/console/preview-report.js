@@ -1,0 +1,159 @@
+// @ts-check
+// Report of a preview (`POST /v1/policy/preview`): what an edit opens, closes and breaks. Pure.
+
+import { cellTitle } from "./explanation.js";
+import { count } from "./titles.js";
+
+/**
+ * @typedef {import("./explanation.js").Person} Person
+ * @typedef {import("./titles.js").Titles} Titles
+ * @typedef {{role: string, section: string, action: string, from: string, to: string, users: Person[]}} Change
+ * @typedef {{method: string, path: string, from: string, to: string, opens: boolean}} RouteChange
+ * @typedef {{severity: string, code: string, file: string, line: number, column: number, message: string,
+ *   hint: string}} Diagnostic
+ * @typedef {object} Failed
+ * @property {string} rule
+ * @property {string} [role]
+ * @property {string} [section]
+ * @property {string} [action]
+ * @property {string} [method]
+ * @property {string} [path]
+ * @property {string} expected
+ * @property {string} got
+ * @typedef {object} Preview
+ * @property {boolean} valid
+ * @property {Diagnostic[]} diagnostics
+ * @property {Change[]} changes
+ * @property {RouteChange[]} routes
+ * @property {{passed: number, failed: Failed[]}} expectations
+ * @property {{diagnostics: number, changes: number, users: number, routes: number, failed: number}} omitted
+ */
+
+/**
+ * Changed cell in words. `people`: the affected users by name.
+ * @typedef {{text: string, people: string[]}} ChangeLine
+ */
+
+/**
+ * Return the report's first sentence: whether the edit could be activated, and why not.
+ * @param {Preview} found
+ * @returns {string}
+ */
+export function summary(found) {
+  const errors = findings(found).filter((one) => one.severity === "error").length;
+  const failed = found.expectations.failed.length + found.omitted.failed;
+  const reasons = [];
+  if (failed) reasons.push(count(failed, "failed expectation"));
+  if (errors) reasons.push(count(errors, "error"));
+  if (!found.valid || reasons.length) return `This edit would be rejected: ${reasons.join(", ") || "it is not valid"}.`;
+  if (!found.changes.length && !found.routes.length) return "This edit changes no permission and no route.";
+  return "This edit could be activated.";
+}
+
+/**
+ * Return true if the rules compile, so that changes and expectations are known. A policy has expectations.
+ * @param {Preview} found
+ * @returns {boolean}
+ */
+export function compiles(found) {
+  return found.expectations.passed + found.expectations.failed.length > 0 || findings(found).length === 0;
+}
+
+/** Diagnostics that repeat a failed expectation. */
+const FAILED = new Set(["failed-expectation", "failed-route"]);
+
+/**
+ * Return the diagnostics that no failed expectation shows already.
+ * @param {Preview} found
+ * @returns {Diagnostic[]}
+ */
+export function findings(found) {
+  return found.diagnostics.filter((one) => !FAILED.has(one.code));
+}
+
+/**
+ * Return the changes that open or close a cell, in words.
+ * @param {Preview} found
+ * @param {"allow" | "deny"} to
+ * @param {Titles} titles
+ * @returns {ChangeLine[]}
+ */
+export function changes(found, to, titles) {
+  return found.changes
+    .filter((change) => change.to === to)
+    .map((change) => ({
+      text: `${titles.role(change.role)}: ${cellTitle(change, titles)}`,
+      people: change.users.map((user) => user.name || user.email),
+    }));
+}
+
+/**
+ * Changed route in words. `methods`: all that change alike, for example "GET, POST".
+ * @typedef {{path: string, methods: string, from: string, to: string, opens: boolean}} RouteLine
+ */
+
+/**
+ * Return the changed routes in words, one line per path and change.
+ * @param {RouteChange[]} routes
+ * @param {Titles} titles
+ * @returns {RouteLine[]}
+ */
+export function routeLines(routes, titles) {
+  /** @type {Map<string, RouteLine>} */
+  const found = new Map();
+  for (const { method, path, from, to, opens } of routes) {
+    const key = JSON.stringify([path, from, to, opens]);
+    const line = found.get(key);
+    if (line) line.methods += `, ${method}`;
+    else found.set(key, { path, methods: method, from: routeTarget(from, titles), to: routeTarget(to, titles), opens });
+  }
+  return [...found.values()];
+}
+
+/**
+ * @param {string} target `public`, `unmatched` or `SECTION/ACTION`
+ * @param {Titles} titles
+ * @returns {string}
+ */
+function routeTarget(target, titles) {
+  const [section, action] = target.split("/");
+  if (action !== undefined) return cellTitle({ section, action }, titles);
+  return target === "public" ? "public, without sign-in" : "denied, no route";
+}
+
+/**
+ * Return a failed expectation in words: the subject, and expected and actual result.
+ * @param {Failed} failed
+ * @param {Titles} titles
+ * @returns {string}
+ */
+export function failedLine(failed, titles) {
+  const { role = "", section = "", action = "", method, path } = failed;
+  if (path === undefined) {
+    const cell = `${titles.role(role)}: ${cellTitle({ section, action }, titles)}`;
+    return `${cell}: expected ${failed.expected}, got ${failed.got}`;
+  }
+  const [expected, got] = [failed.expected, failed.got].map((target) => routeTarget(target, titles));
+  return `${method} ${path}: expected ${expected}; got ${got}`;
+}
+
+/**
+ * Return a sentence about entries that the response leaves out, or an empty text.
+ * @param {Preview} found
+ * @returns {string}
+ */
+export function omittedLine({ omitted }) {
+  const parts = Object.entries(omitted)
+    .filter(([, number]) => number > 0)
+    .map(([name, number]) => count(number, NOUNS[name] ?? name));
+  return parts.length ? `Not listed, because the report would be too long: ${parts.join(", ")}.` : "";
+}
+
+/** @type {Record<string, string>} */
+const NOUNS = {
+  diagnostics: "diagnostic",
+  changes: "change",
+  users: "affected user",
+  routes: "route",
+  failed: "failed expectation",
+};

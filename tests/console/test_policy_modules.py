@@ -1,0 +1,139 @@
+"""Pure modules of the policy page, on responses that the API's own code builds from the shipped policy."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from sidecar.api.policy import _shown
+from sidecar.http.policy_schemas import PolicyRole, PolicySection
+from sidecar.pdp.compile.report import preview
+from sidecar.policy.explain import explain
+from sidecar.policy.explained import to_explained
+from sidecar.policy.generation import Generation
+from tests.console.node import run
+from tests.fixtures import generation
+
+__all__ = ["generation"]
+
+MODULES = "titles.js,permission-rows.js,explanation.js,preview-report.js"
+TITLES = "const titles = m.policyTitles(data.roles, data.sections, data.permissions);"
+MARK = {"id": "usr_m", "email": "mark@example.com", "name": "Mark", "status": "active"}
+UNNAMED = {**MARK, "email": "max@example.com", "name": ""}
+
+
+def policy(generation: Generation) -> dict[str, Any]:
+    roles = [PolicyRole(one.id, one.title, one.description, one.assignable, []) for one in generation.roles.values()]
+    sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
+    cells = [_shown(cell, ruling) for cell, ruling in generation.cells.items()]
+    titled = [{"section": "billing", "action": "change-plan", "action_title": "Change the plan"}]
+    found = {"roles": roles, "sections": sections, "cells": cells, "permissions": titled}
+    return json.loads(msgspec.json.encode(found))
+
+
+def test_the_table_has_a_row_per_action_and_a_cell_per_role(generation):
+    given = policy(generation)
+    rows = run(MODULES, "return m.permissionRows(data.roles, data.sections, data.cells)", given)
+    assert [(row["section"], row["action"]) for row in rows] == [
+        (section.id, action) for section in generation.sections.values() for action in section.actions
+    ]
+    for row in rows:
+        assert [cell["role"] for cell in row["cells"]] == list(generation.roles)
+        for cell in row["cells"]:
+            ruling = generation.cells[cell["role"], row["section"], row["action"]]
+            assert (cell["decision"], cell["rule"]) == (ruling.allowed, ruling.rule)
+        assert row["differs"] == (len({cell["decision"] for cell in row["cells"]}) == 2)
+    alike = [row["section"] for row in rows if not row["differs"]]
+    assert alike == ["account-settings", "account-settings"]
+
+
+def test_a_cell_that_the_matrix_lacks_is_a_denial(generation):
+    rows = run(MODULES, "return m.permissionRows(data.roles, data.sections, [])", policy(generation))
+    assert {cell["decision"] for row in rows for cell in row["cells"]} == {False}
+
+
+def test_each_verdict_has_a_word_and_a_mark_of_its_own():
+    cells = [
+        {"decision": True, "reason": "allowed"},
+        {"decision": False, "reason": "no_rule"},
+        {"decision": False, "reason": "explicit_deny"},
+    ]
+    found = run(MODULES, "return data.map((cell) => m.verdict(cell))", cells)
+    for member in ("word", "mark", "kind"):
+        assert len({one[member] for one in found}) == 3
+
+
+def explained(generation: Generation, role: str, section: str, action: str) -> dict[str, Any]:
+    found = json.loads(msgspec.json.encode(to_explained(explain(generation, role, section, action))))
+    body = TITLES + "return {answer: m.answer(data.found, titles), blocks: m.blocks(data.found, titles)}"
+    shown = run(MODULES, body, {**policy(generation), "found": found})
+    return {"answer": shown["answer"], **{block["label"]: block for block in shown["blocks"]}}
+
+
+def test_a_denial_shows_the_nearest_rule_the_edit_and_who_may(generation):
+    found = explained(generation, "marketer", "billing", "change-plan")
+    assert found["answer"] == "No. Marketer may not do “Change the plan” in Billing."
+    assert found["Why"]["sentences"] == ["No rule allows it."]
+    [nearest] = found["Nearest rule"]["lines"]
+    assert (nearest["place"].startswith("policy/policy.csv:"), nearest["text"].startswith("p,")) == (True, True)
+    [edit] = found["What would allow it"]["lines"]
+    assert edit == {"place": "Write", "text": "p, marketer, billing, change-plan, allow"}
+    assert found["Roles that may"]["sentences"] == ["Account Administrator, Accountant"]
+    assert "Inherited through" not in found
+
+
+def test_an_inherited_permission_shows_its_rule_and_the_path(generation):
+    found = explained(generation, "marketer", "account-settings", "view")
+    assert found["answer"] == "Yes. Marketer may do “View” in Account Settings."
+    assert found["Why"]["lines"][0]["text"].startswith("p, member, account-settings")
+    assert [line["text"] for line in found["Inherited through"]["lines"]] == ["g, marketer, member"]
+    assert "What would allow it" not in found
+
+
+def previewed(generation: Generation, edits: dict[str, bytes]) -> dict[str, Any]:
+    people = {"marketer": [MARK, UNNAMED]}
+    found = json.loads(preview(generation, {**generation.files, **edits}, people))
+    body = TITLES + (
+        "return {summary: m.summary(data.found), opens: m.changes(data.found, 'allow', titles),"
+        " closes: m.changes(data.found, 'deny', titles), omitted: m.omittedLine(data.found),"
+        " routes: m.routeLines(data.found.routes, titles), findings: m.findings(data.found),"
+        " failed: data.found.expectations.failed.map((one) => m.failedLine(one, titles))}"
+    )
+    shown: dict[str, Any] = run(MODULES, body, {**policy(generation), "found": found})
+    return shown
+
+
+def test_an_edit_that_opens_access_names_the_people(generation):
+    opened = generation.files["policy.csv"] + b"p, marketer, billing, view, allow\n"
+    found = previewed(generation, {"policy.csv": opened})
+    assert found["opens"] == [{"text": "Marketer: Billing: View", "people": ["Mark", "max@example.com"]}]
+    assert (found["closes"], found["routes"], found["omitted"], found["findings"]) == ([], [], "", [])
+    assert found["summary"] == "This edit would be rejected: 1 failed expectation."
+    assert found["failed"] == ["Marketer: Billing: View: expected deny, got allow"]
+
+
+def test_an_edit_that_changes_nothing_says_so(generation):
+    assert previewed(generation, {})["summary"] == "This edit changes no permission and no route."
+
+
+def test_an_edit_with_an_error_is_rejected_for_it(generation):
+    broken = previewed(
+        generation, {"policy.csv": generation.files["policy.csv"] + b"p, marketeer, billing, view, allow\n"}
+    )
+    assert broken["summary"] == "This edit would be rejected: 1 error."
+    [finding] = broken["findings"]
+    assert (finding["code"], finding["line"] > 1, finding["column"] > 1) == ("unknown-role", True, True)
+
+
+def test_a_moved_route_is_shown_with_both_targets(generation):
+    text = generation.files["sections.toml"].decode()
+    found = previewed(generation, {"sections.toml": text.replace("/dashboard/billing/", "/dashboard/money/").encode()})
+    denied, change, view = "denied, no route", "Billing: Change the plan", "Billing: View"
+    methods = "DELETE, PATCH, POST, PUT"
+    assert [tuple(line.values()) for line in found["routes"]] == [
+        ("/dashboard/money/**", methods, denied, change, True),
+        ("/dashboard/money/**", "GET", denied, view, True),
+        ("/dashboard/billing/**", methods, change, denied, False),
+        ("/dashboard/billing/**", "GET", view, denied, False),
+    ]
+    assert f"GET /dashboard/billing: expected {view}; got {denied}" in found["failed"]

@@ -1,0 +1,145 @@
+"""`sentences.js`: each action of the audit as an English sentence."""
+
+import re
+from pathlib import Path
+
+from tests.console.node import call, run
+
+ROOT = Path(__file__).parents[2] / "sidecar"
+ROLES = [
+    {"id": "account-administrator", "title": "Account Administrator"},
+    {"id": "accountant", "title": "Accountant"},
+    {"id": "marketer", "title": "Marketer"},
+]
+ANN = {"actor": "usr_ann", "actor_name": "Ann", "actor_email": "ann@example.com"}
+BOB = {"target": "usr_bob", "target_name": "Bob", "target_email": "bob@example.com"}
+SELF = {**BOB, "actor": "usr_bob", "actor_name": "Bob", "actor_email": "bob@example.com"}
+OPERATOR = {"actor": None, "actor_name": None, "actor_email": None, "address": "cli"}
+NOT_OF_AN_ACCOUNT = {"issuer.changed"}
+"""Actions of the system's log, which no account reads: with those of policy and keys."""
+
+
+def row(action, *given, before=None, after=None, **more):
+    base = {"seq": 7, "at": "2026-11-30T08:00:00.000+00:00", "action": action, "address": "10.0.0.4", "request_id": "r"}
+    found = {**base, **ANN, **BOB, "before": before, "after": after}
+    for part in given:
+        found |= part
+    return found | more
+
+
+def sentences(rows) -> list[str]:
+    body = "return data.rows.map((row) => m.sentence(row, m.roleTitles(data.roles)))"
+    return run("sentences.js,titles.js", body, {"rows": rows, "roles": ROLES})
+
+
+def sentence(one) -> str:
+    return sentences([one])[0]
+
+
+def user(role="marketer", status="active", name="Bob"):
+    return {"role": role, "status": status, "name": name}
+
+
+CHANGES = [
+    (user(), user("accountant"), "Ann made Bob an Accountant (was Marketer), from 10.0.0.4"),
+    (user("accountant"), user(), "Ann made Bob a Marketer (was Accountant), from 10.0.0.4"),
+    (user(), user(status="suspended"), "Ann suspended Bob, from 10.0.0.4"),
+    (user(status="suspended"), user(), "Ann resumed Bob, from 10.0.0.4"),
+    (user(), user(name="Robert"), "Ann changed the name of Bob to Robert, from 10.0.0.4"),
+    (
+        user(),
+        user("accountant", "suspended", "Robert"),
+        "Ann made Bob an Accountant (was Marketer) and suspended them and changed their name to Robert, from 10.0.0.4",
+    ),
+    (user("old-role"), user(), "Ann made Bob a Marketer (was Old role), from 10.0.0.4"),
+]
+
+
+def test_a_changed_user_is_described_by_the_differences():
+    rows = [row("user.changed", before=before, after=after) for before, after, _ in CHANGES]
+    assert sentences(rows) == [expected for *_, expected in CHANGES]
+
+
+SENTENCES = [
+    (row("session.opened", SELF, after={"session": "ses_1"}), "Bob signed in, from 10.0.0.4"),
+    (row("session.ended", SELF, before={"sessions": ["a"]}), "Bob ended 1 session of their own, from 10.0.0.4"),
+    (row("session.ended", before={"sessions": ["a", "b"]}), "Ann ended 2 sessions of Bob, from 10.0.0.4"),
+    (row("user.password", SELF), "Bob changed their password, from 10.0.0.4"),
+    (row("user.signed_out"), "Ann signed Bob out everywhere, from 10.0.0.4"),
+    (row("user.invited", after={"role": "accountant"}), "Ann invited Bob as Accountant, from 10.0.0.4"),
+    (
+        row("user.invited", after={"role": "accountant", "name": "Bob", "email": "bob@example.com"}),
+        "Ann invited Bob (bob@example.com) as Accountant, from 10.0.0.4",
+    ),
+    (row("user.reset_link", after={"shown": True}), "Ann was shown a password reset link for Bob, from 10.0.0.4"),
+    (row("user.reset_link", after={"shown": False}), "Ann sent Bob a password reset link, from 10.0.0.4"),
+    (row("user.removed", before={"role": "marketer"}), "Ann removed Bob (was Marketer), from 10.0.0.4"),
+    (
+        row("account.created", OPERATOR, {"target": "acc_1", "target_name": None}, after={"name": "Acme", "cap": 5}),
+        "An operator created the account Acme with 5 seats, on the command line",
+    ),
+    (row("account.seats", OPERATOR, before={"cap": 5}, after={"cap": "8"}),
+     "An operator changed the seats from 5 to 8, on the command line"),
+    (
+        row("invitation.expired", {"actor": None}, address="expiry", before={"email": "b@x.com", "role": "marketer"}),
+        "The invitation of Bob as Marketer expired",
+    ),
+]  # fmt: skip
+
+
+def test_a_row_is_a_sentence():
+    assert sentences([given for given, _ in SENTENCES]) == [expected for _, expected in SENTENCES]
+
+
+def test_a_person_without_a_name_is_shown_by_email_then_by_id():
+    unnamed = row("user.signed_out", actor_name="", target_name=None)
+    assert sentence(unnamed) == "ann@example.com signed bob@example.com out everywhere, from 10.0.0.4"
+    bare = row("user.signed_out", actor_name=None, actor_email=None, target_name=None, target_email=None)
+    assert sentence(bare) == "usr_ann signed usr_bob out everywhere, from 10.0.0.4"
+    gone = row("user.removed", before={"name": "Bob", "role": "marketer"}, target_name=None, target_email=None)
+    assert sentence(gone) == "Ann removed Bob (was Marketer), from 10.0.0.4"
+
+
+def every_action() -> set[str]:
+    """Return the actions that scripts and modules write to an account's log."""
+    scripts = "\n".join(file.read_text() for file in (ROOT / "store" / "scripts").glob("*.lua"))
+    modules = "\n".join(file.read_text() for file in ROOT.rglob("*.py"))
+    noted = re.findall(r"\.note\(\s*\"([a-z_.]+)\"", modules)
+    in_lua = re.findall(r"'([a-z]+\.[a-z_]+)'", "\n".join(re.findall(r"audit\([^)]*", scripts)))
+    return ({*noted, *in_lua}) - NOT_OF_AN_ACCOUNT
+
+
+def test_each_action_of_an_account_has_a_sentence_and_a_label():
+    actions = sorted(every_action())
+    assert len(actions) > 20, "the pattern finds the actions"
+    assert set(run("sentences.js", "return Object.keys(m.KINDS)", None)) == set(actions)
+    bare = [row(action, before={}, after={}) for action in actions]
+    for action, text in zip(actions, sentences(bare), strict=True):
+        assert action not in text
+        assert not re.search(r"undefined|null|\[object|\bNaN\b|  | ,", text), (action, text)
+
+
+def test_an_unknown_action_is_shown_as_it_is():
+    assert sentence(row("user.teleported")) == "Ann: user.teleported of Bob, from 10.0.0.4"
+    for name in ("constructor", "__proto__", "toString"):
+        assert sentence(row(name)) == f"Ann: {name} of Bob, from 10.0.0.4"
+
+
+def test_names_are_parts_of_their_own():
+    markup = "<img src=x onerror=alert(1)>"
+    parts = run("sentences.js", "return m.parts(data, (id) => id)", row("user.signed_out", actor_name=markup))
+    assert {"name": markup} in parts
+    assert all("<" not in part for part in parts if isinstance(part, str))
+
+
+def test_differences_show_times_and_lists_as_text():
+    before = {"role": "marketer", "expires": "1764489600000", "sessions": ["a", "b"]}
+    [found] = call(
+        "sentences.js", [("differences", [row("x", before=before, after={"role": "marketer", "new": True})])]
+    )
+    assert found == [
+        {"name": "Role", "before": "marketer", "after": "marketer", "differs": False},
+        {"name": "Expires", "before": "2025-11-30T08:00:00Z", "after": "", "differs": True},
+        {"name": "Sessions", "before": "a, b", "after": "", "differs": True},
+        {"name": "New", "before": "", "after": "true", "differs": True},
+    ]
