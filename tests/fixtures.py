@@ -66,6 +66,11 @@ class AcknowledgingFleet:
 
     def __init__(self) -> None:
         self.waited: list[Position] = []
+        self.reported: list[dict[str, Any]] = []
+        """Facts that the live sidecars report."""
+
+    async def members(self) -> list[dict[str, Any]]:
+        return self.reported
 
     async def wait_applied(self, position: Position) -> Revocation:
         self.waited.append(position)

@@ -17,6 +17,7 @@ from sidecar.http.endpoint import Endpoint, RequirePermission
 from sidecar.http.policy_schemas import (
     ActivePolicySummary,
     CellShown,
+    FleetShare,
     Generations,
     GenerationShown,
     Matrix,
@@ -59,7 +60,10 @@ async def policy(call: Request[None]) -> Response:
     ]
     sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
     loaded_at = rfc3339(int(activation.loaded_at))
-    return Response(200, ActivePolicySummary(generation.id, loaded_at, activation.state, roles, sections))
+    members = await call.app.people.fleet.members()
+    serving = sum(member.get("generation") == generation.id for member in members)
+    share = FleetShare(serving, len(members))
+    return Response(200, ActivePolicySummary(generation.id, loaded_at, activation.state, share, roles, sections))
 
 
 async def generations(call: Request[None]) -> Response:

@@ -30,16 +30,24 @@ class PolicySection(msgspec.Struct, frozen=True):
     actions: list[str]
 
 
+class FleetShare(msgspec.Struct, frozen=True):
+    """Number of the live sidecars, and of those that serve the same generation."""
+
+    in_force: Count
+    live: Count
+
+
 class ActivePolicySummary(msgspec.Struct, frozen=True):
     """The active policy.
 
     ``state`` compares it with the files on disk; ``rejected``: they are invalid, and the last valid generation stays
-    active.
+    active. ``sidecars``: numbers alone, because names and paths are for operators (R27).
     """
 
     generation: str
     loaded_at: When
     state: ActivationState
+    sidecars: FleetShare
     roles: list[PolicyRole]
     sections: list[PolicySection]
 

@@ -90,7 +90,7 @@ def edited(town, name: str, old: str, new: str) -> dict[str, str]:
 async def test_the_policy_in_force(web, ada, town) -> None:
     answer = await web.ask("GET", "/v1/policy", token=ada)
     assert answer.status == 200
-    assert set(answer.body) == {"generation", "loaded_at", "state", "roles", "sections"}
+    assert set(answer.body) == {"generation", "loaded_at", "state", "sidecars", "roles", "sections"}
     assert answer.body["generation"] == town.generation.id
     assert answer.body["state"] == "current"
     assert answer.body["loaded_at"] == "2025-11-24T16:00:00+00:00"
@@ -99,6 +99,15 @@ async def test_the_policy_in_force(web, ada, town) -> None:
     assert roles["marketer"]["inherits"] == ["member"]
     assert {"id": "billing", "title": "Billing", "actions": ["view", "change-plan"]} in answer.body["sections"]
     msgspec.convert(answer.body, policy_schemas.ActivePolicySummary)
+
+
+async def test_R27_the_fleet_is_two_numbers(web, ada, town) -> None:
+    own = {"id": "10.0.0.7:81", "generation": town.generation.id, "state": "current"}
+    old = {"id": "10.0.0.8:82", "generation": "older", "state": "rejected"}
+    town.fleet.reported = [own, {**own, "id": "10.0.0.9:83"}, old, {"id": "starting"}]
+    answer = await web.ask("GET", "/v1/policy", token=ada)
+    assert answer.body["sidecars"] == {"in_force": 2, "live": 4}
+    assert not any(member["id"] in str(answer.body) for member in town.fleet.reported)
 
 
 async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:

@@ -115,6 +115,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "generation": GENERATION,
         "loaded_at": WHEN,
         "state": "current",
+        "sidecars": {"in_force": 3, "live": 3},
         "roles": [{"id": "accountant", "title": "Accountant", "description": "", "assignable": True, "inherits": []}],
         "sections": [{"id": "billing", "title": "Billing", "actions": ["view", "change-plan"]}],
     },
