@@ -1,0 +1,93 @@
+// @ts-check
+/** The form of the audit's filters. */
+
+import { fill, h, newId } from "./dom.js";
+import { none } from "./filters.js";
+import { selectField } from "./form.js";
+import { KINDS } from "./sentences.js";
+
+/** @typedef {import("./filters.js").Filters} Filters */
+
+/** The API's word for rows without a user. */
+const OPERATOR = "operator";
+
+/** Fields of the filters. They apply together, when the form is submitted. */
+export class FilterForm {
+  /**
+   * @param {Map<string, string>} people names by id
+   * @param {(filters: Filters) => void} apply
+   */
+  constructor(people, apply) {
+    this.people = people;
+    this.actor = selectField({ label: "Changed by", name: "actor", choices: [] });
+    this.target = selectField({ label: "About", name: "target", choices: [] });
+    const kinds = Object.entries(KINDS).map(([value, title]) => ({ value, title }));
+    const everything = { value: "", title: "Everything" };
+    this.action = selectField({ label: "Kind", name: "action", choices: [everything, ...kinds] });
+    this.from = day("From");
+    this.to = day("To");
+    this.element = h("form", { class: "filters card", "aria-label": "Filters" },
+      this.actor.element, this.target.element, this.action.element, this.from.element, this.to.element,
+      h("p", { class: "actions" },
+        h("button", { type: "submit", class: "primary" }, "Filter"),
+        h("button", { type: "button", class: "plain", onclick: () => apply(none()) }, "Clear")));
+    this.element.addEventListener("submit", (event) => {
+      event.preventDefault();
+      apply({
+        actor: this.actor.value(), target: this.target.value(), action: this.action.value(),
+        from: this.from.input.value, to: this.to.input.value,
+      });
+    });
+  }
+
+  /** Offer all known people. What is chosen stays. */
+  offer() {
+    const people = [...this.people].sort(([, one], [, other]) => one.localeCompare(other));
+    choose(this.actor.select, [["", "Everybody"], [OPERATOR, "An operator, or the sidecar"], ...people]);
+    choose(this.target.select, [["", "Everybody"], ...people]);
+  }
+
+  /** @param {Filters} filters */
+  show(filters) {
+    this.offer();
+    for (const name of /** @type {const} */ (["actor", "target", "action"])) set(this[name].select, filters[name]);
+    this.from.input.value = filters.from;
+    this.to.input.value = filters.to;
+  }
+}
+
+/**
+ * Replace the choices. What is chosen stays.
+ * @param {HTMLSelectElement} select
+ * @param {[string, string][]} choices
+ */
+function choose(select, choices) {
+  const chosen = select.value;
+  fill(select, choices.map(([value, title]) => option(value, title)));
+  set(select, chosen);
+}
+
+/**
+ * Choose a value. One that is not among the choices, as an address may hold, is added.
+ * @param {HTMLSelectElement} select
+ * @param {string} value
+ */
+function set(select, value) {
+  if (![...select.options].some((one) => one.value === value)) select.append(option(value, value));
+  select.value = value;
+}
+
+/**
+ * @param {string} value
+ * @param {string} title
+ */
+function option(value, title) {
+  return h("option", { value }, title);
+}
+
+/** @param {string} label */
+function day(label) {
+  const id = newId("day");
+  const input = h("input", { type: "date", id, max: "9999-12-31", min: "1970-01-01" });
+  return { input, element: h("div", { class: "field" }, h("label", { for: id }, label), input) };
+}
