@@ -77,6 +77,10 @@ const SENTENCES = {
     return self ? say`${actor} ended ${sessions} of their own` : say`${actor} ended ${sessions} of ${target}`;
   },
   "session.reused": ({ target }) => say`An old token of ${target} was used again, so its session ended`,
+  "sign_in.failed": ({ target, after }) =>
+    after.addresses
+      ? say`${count(after.count, "sign-in")} of ${target} failed, from ${after.addresses.join(", ")}`
+      : say`${count(after.count, "further sign-in")} failed within the hour`,
   "pep.created": ({ actor, target }) => say`${actor} created the key ${target} for a gateway or service`,
   "pep.revoked": ({ actor, target }) => say`${actor} revoked the key ${target} of a gateway or service`,
 };
@@ -102,6 +106,7 @@ export const KINDS = {
   "session.opened": "Signed in",
   "session.ended": "Session ended",
   "session.reused": "Old token used again",
+  "sign_in.failed": "Sign-in failed",
   "account.created": "Account created",
   "account.deleted": "Account deleted",
   "account.seats": "Seats changed",
@@ -236,6 +241,7 @@ const PLACES = new Set(["expiry", "outside issuer", ""]);
  */
 function origin(row) {
   if (row.address === "cli") return ", on the command line";
+  if (row.action === "sign_in.failed") return "";  // its sentence lists the addresses
   if (row.actor === null || PLACES.has(row.address)) return "";
   return `, from ${row.address}`;
 }

@@ -81,6 +81,14 @@ SENTENCES = [
     (row("account.seats", OPERATOR, before={"cap": 5}, after={"cap": "8"}),
      "An operator changed the seats from 5 to 8, on the command line"),
     (
+        row("sign_in.failed", SELF, after={"count": 3, "addresses": ["10.0.0.4", "10.0.0.5"], "minute": 1}),
+        "3 sign-ins of Bob failed, from 10.0.0.4, 10.0.0.5",
+    ),
+    (
+        row("sign_in.failed", OPERATOR, {"target": "acc_1"}, after={"count": 1, "hour": 1}, address="sign-in"),
+        "1 further sign-in failed within the hour",
+    ),
+    (
         row("invitation.expired", {"actor": None}, address="expiry", before={"email": "b@x.com", "role": "marketer"}),
         "The invitation of Bob as Marketer expired",
     ),
@@ -105,7 +113,7 @@ def every_action() -> set[str]:
     scripts = "\n".join(file.read_text() for file in (ROOT / "store" / "scripts").glob("*.lua"))
     modules = "\n".join(file.read_text() for file in ROOT.rglob("*.py"))
     noted = re.findall(r"\.note\(\s*\"([a-z_.]+)\"", modules)
-    in_lua = re.findall(r"'([a-z]+\.[a-z_]+)'", "\n".join(re.findall(r"audit\([^)]*", scripts)))
+    in_lua = re.findall(r"'([a-z_]+\.[a-z_]+)'", "\n".join(re.findall(r"audit\([^)]*", scripts)))
     return ({*noted, *in_lua}) - NOT_OF_AN_ACCOUNT
 
 
