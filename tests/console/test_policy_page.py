@@ -1,0 +1,163 @@
+"""The page Policy in a browser: the table, explanations, the question, an edit from files and from pasted text."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.console.site import Account
+from tests.console.visitor import Visitor, expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
+
+pytestmark = pytest.mark.slow
+
+Visit = Callable[..., Visitor]
+POLICY = (Path(__file__).parents[2] / "policy" / "policy.csv").read_text()
+OPENED = "p, marketer, billing, view, allow\n"
+
+
+@pytest.fixture
+def ada(visit: Visit, account: Account) -> Visitor:
+    account.join("Mark Maler", "marketer")
+    visitor = visit(account.admin).open("/console/policy")
+    expect(permissions(visitor)).to_be_visible()
+    return visitor
+
+
+def permissions(visitor: Visitor) -> "Locator":
+    return visitor.page.get_by_role("table", name="Permissions")
+
+
+def report(visitor: Visitor) -> "Locator":
+    visitor.button("Preview this edit").click()
+    found = visitor.page.locator(".report")
+    expect(found.get_by_role("heading", level=3)).to_be_focused()
+    return found
+
+
+def choose_file(visitor: Visitor, name: str, content: bytes) -> None:
+    field = visitor.field("Drop files here, or choose them")
+    field.set_input_files({"name": name, "mimeType": "text/plain", "buffer": content})
+
+
+def test_the_page_shows_generation_state_and_fleet(ada: Visitor, account: Account) -> None:
+    policy = account.ask("GET", "/v1/policy")
+    facts = ada.page.get_by_role("region", name="In force")
+    expect(facts).to_contain_text(policy["generation"])
+    expect(facts).to_contain_text("Current")
+    expect(facts).to_contain_text(re.compile(r"In force on [1-9]\d* of [1-9]\d* sidecars?"))
+    exact = facts.locator("time").get_attribute("datetime")
+    assert exact == policy["loaded_at"]
+
+
+def test_a_rejected_edit_is_said(visit: Visit, account: Account) -> None:
+    visitor = visit(account.admin)
+    policy = account.ask("GET", "/v1/policy") | {"state": "rejected"}
+    visitor.page.route("**/v1/policy", lambda route: route.fulfill(json=policy))
+    visitor.open("/console/policy")
+    expect(visitor.page.get_by_role("region", name="In force")).to_contain_text("The last edit was rejected.")
+
+
+def test_each_cell_has_a_word_and_a_mark(ada: Visitor, account: Account) -> None:
+    cells = account.ask("GET", "/v1/policy/matrix")["cells"]
+    buttons = permissions(ada).get_by_role("button")
+    expect(buttons).to_have_count(len(cells))
+    texts = buttons.all_inner_texts()
+    assert sum("Allowed" in text and "✓" in text for text in texts) == sum(cell["decision"] for cell in cells)
+    assert sum("Denied" in text for text in texts) == sum(not cell["decision"] for cell in cells)
+
+
+def test_only_rows_that_differ_are_shown_on_request(ada: Visitor) -> None:
+    everything = permissions(ada).get_by_role("row").count()
+    ada.field("Only where roles differ").check()
+    expect(permissions(ada)).not_to_contain_text("Account Settings")
+    expect(permissions(ada)).to_contain_text("Billing")
+    ada.field("Only where roles differ").uncheck()
+    expect(permissions(ada).get_by_role("row")).to_have_count(everything)
+
+
+def test_a_cell_opens_its_explanation_by_keyboard(ada: Visitor) -> None:
+    cell = ada.button("Denied: Marketer, Billing, View")
+    cell.focus()
+    ada.page.keyboard.press("Enter")
+    dialog = ada.dialog("Marketer · Billing: View")
+    expect(dialog).to_contain_text("No. Marketer may not do “View” in Billing.")
+    expect(dialog).to_contain_text(re.compile(r"policy/policy\.csv:\d+"))
+    expect(dialog).to_contain_text("p, marketer, billing, view, allow")
+    expect(dialog).to_contain_text("Account Administrator, Accountant")
+    ada.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(cell).to_be_focused()
+
+
+def test_a_person_is_asked_about_by_name(ada: Visitor) -> None:
+    ada.field("Role or person").locator("option", has_text="Mark Maler").wait_for(state="attached")
+    value = ada.field("Role or person").locator("option", has_text="Mark Maler").get_attribute("value")
+    ada.field("Role or person").select_option(value)
+    ada.field("Section").select_option("media-library")
+    ada.field("Action").select_option("upload")
+    ada.button("Find out").click()
+    expect(ada.page.get_by_text("Yes. Mark Maler may do “Upload” in Media Library.")).to_be_visible()
+
+
+def test_a_chosen_file_is_previewed_with_people(ada: Visitor) -> None:
+    choose_file(ada, "policy.csv", (POLICY + OPENED).encode())
+    found = report(ada)
+    expect(found).to_contain_text("This edit would be rejected: 1 failed expectation.")
+    expect(found.locator(".opens li")).to_contain_text("Marketer: Billing: View")
+    expect(found.locator(".opens li")).to_contain_text("1 person: Mark Maler")
+    expect(found).to_contain_text("It closes no permission.")
+    expect(found).to_contain_text("It changes no route.")
+
+
+def test_pasted_text_is_previewed_and_a_finding_leads_to_its_line(ada: Visitor) -> None:
+    wrong = "p, marketeer, billing, view, allow"
+    ada.field("Its whole text").fill(POLICY + wrong + "\n")
+    found = report(ada)
+    expect(found).to_contain_text("This edit would be rejected: 1 error.")
+    line = POLICY.count("\n") + 1
+    found.get_by_role("button", name=f"policy.csv, line {line}, column 4").click()
+    area = ada.field("Its whole text")
+    expect(area).to_be_focused()
+    assert area.evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)") == wrong
+
+
+def test_dropped_files_are_taken(ada: Visitor) -> None:
+    data = ada.page.evaluate_handle(
+        """(text) => { const data = new DataTransfer();
+        data.items.add(new File([text], "policy.csv")); return data; }""",
+        POLICY + OPENED,
+    )
+    ada.field("Its whole text").dispatch_event("drop", {"dataTransfer": data})
+    expect(ada.page.get_by_role("list", name="Files of this edit")).to_contain_text("policy.csv")
+    expect(ada.field("Its whole text")).to_have_value(POLICY + OPENED)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("notes.txt", b"x", "“notes.txt” is no file of a policy."), ("policy.csv", b"\xff\xfe", "is not UTF-8")],
+)
+def test_a_file_that_cannot_be_taken_is_named(ada: Visitor, name: str, content: bytes, said: str) -> None:
+    choose_file(ada, name, content)
+    expect(ada.page.locator(".error:visible")).to_contain_text(said)
+    expect(ada.page.get_by_role("list", name="Files of this edit")).to_have_count(0)
+
+
+def test_a_preview_without_files_is_refused_at_the_field(ada: Visitor) -> None:
+    ada.button("Preview this edit").click()
+    expect(ada.page.locator(".error:visible")).to_contain_text("Drop, choose or paste at least one file.")
+    expect(ada.field("Its whole text")).to_be_focused()
+
+
+def test_what_the_api_refuses_stays_with_the_typed_text(ada: Visitor) -> None:
+    ada.page.route("**/v1/policy/preview", lambda route: route.fulfill(
+        status=413, json={"code": "too_large", "detail": "a preview takes at most 20,000 rules", "status": 413}
+    ))  # fmt: skip
+    ada.field("Its whole text").fill(POLICY)
+    ada.button("Preview this edit").click()
+    expect(ada.page.locator(".error:visible")).to_have_text("A preview takes at most 20,000 rules.")
+    expect(ada.field("Its whole text")).to_have_value(POLICY)
