@@ -73,6 +73,9 @@ def test_every_verb_runs_with_the_least_rights(
     runs("user", "invite", "bob@acme.example", "--role", "marketer", "--account", "Acme")
     runs("user", "list", "--account", "Acme")
     runs("user", "set-role", "bob@acme.example", "developer", "--account", "Acme")
+    runs("user", "suspend", "bob@acme.example", "--account", "Acme", status=1)  # still invited
+    runs("user", "resume", "ada@acme.example", "--account", "Acme")
+    runs("user", "sessions", "ada@acme.example", "--account", "Acme")
     runs("user", "review", "--account", "Acme")
     runs("user", "review", "--account", "Acme", "--all-as-stored")
     runs("user", "remove", "bob@acme.example", "--account", "Acme")
