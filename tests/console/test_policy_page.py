@@ -114,7 +114,7 @@ def test_a_chosen_file_is_previewed_with_people(ada: Visitor) -> None:
     expect(found).to_contain_text("It changes no route.")
 
 
-def test_pasted_text_is_previewed_and_a_finding_leads_to_its_line(ada: Visitor) -> None:
+def test_pasted_text_is_previewed_and_findings_lead_to_lines(ada: Visitor) -> None:
     wrong = "p, marketeer, billing, view, allow"
     ada.field("Its whole text").fill(POLICY + wrong + "\n")
     found = report(ada)
