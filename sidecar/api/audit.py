@@ -81,8 +81,8 @@ class AuditEntries(msgspec.Struct, frozen=True):
 async def audit(call: Request[None]) -> Response | Problem:
     """Return the changes of the caller's account, newest first (``GET /v1/audit``)."""
     try:
-        asked = msgspec.convert(dict(call.query), AuditQuery, strict=False)
-        only = AuditFilter(asked.actor, asked.target, asked.action, _instant(asked.since), _instant(asked.until))
+        query = msgspec.convert(dict(call.query), AuditQuery, strict=False)
+        only = AuditFilter(query.actor, query.target, query.action, _instant(query.since), _instant(query.until))
     except (msgspec.ValidationError, ValueError) as error:
         return Problem(
             Code.BAD_REQUEST,
@@ -90,7 +90,7 @@ async def audit(call: Request[None]) -> Response | Problem:
             f"2026-11-24T09:30:00Z: {error}",
         )
     account, log = call.caller.record.account, call.app.people.audit
-    page = await log.page(account, after=asked.after, limit=asked.limit, only=only)
+    page = await log.page(account, after=query.after, limit=query.limit, only=only)
     entries = [_entry(row) for row in page.rows]
     return Response(200, AuditEntries(entries, page.next, await log.verified(account)))
 

@@ -112,18 +112,18 @@ async def renew(call: Request[None]) -> Response | Problem:
     ``POST /v1/session/refresh``. A page of a sibling domain can set a refresh cookie, but no access cookie, so its own
     session renews nothing (R5). A retry within the grace period gets the same pair (R14).
     """
-    given = _cookies(call)
-    if isinstance(given, Problem):
-        return given
-    if not given.refresh or not given.access:
+    sent = _cookies(call)
+    if isinstance(sent, Problem):
+        return sent
+    if not sent.refresh or not sent.access:
         return _of(call, Reason.MISSING_TOKEN)
-    if len(given.access) > 1:
+    if len(sent.access) > 1:
         return _of(call, Reason.BAD_REQUEST)
-    claims = call.app.pdp.session_of(given.access[0])
+    claims = call.app.pdp.session_of(sent.access[0])
     if isinstance(claims, Reason):
         return _of(call, claims)
     people = call.app.people
-    fitting = _fitting_refresh(people.issuer, given.refresh, claims)
+    fitting = _fitting_refresh(people.issuer, sent.refresh, claims)
     if fitting is None:
         return _of(call, Reason.SESSION_ENDED)
     outcome = await refresh(people.issuer, people.sessions, people.fleet, fitting, call.client)
@@ -148,10 +148,10 @@ async def sign_out(call: Request[None]) -> Response | Problem:
     """
     if header_values(call.headers, b"authorization"):
         return await _sign_out_bearer(call)
-    given = _cookies(call)
-    if isinstance(given, Problem):
-        return given
-    proven = _proven_sessions(call.app, given)
+    sent = _cookies(call)
+    if isinstance(sent, Problem):
+        return sent
+    proven = _proven_sessions(call.app, sent)
     if isinstance(proven, Reason):
         return _of(call, proven)
     await _end_sessions(call, proven)
@@ -160,10 +160,10 @@ async def sign_out(call: Request[None]) -> Response | Problem:
 
 async def _sign_out_bearer(call: Request[None]) -> Response | Problem:
     """End the session of the Authorization header. Cookies beside it are ignored (R4)."""
-    given = authorization(call.headers)
-    if isinstance(given, Reason):
-        return _of(call, given)
-    if given.proof is CredentialSource.HEADER:
+    credential = authorization(call.headers)
+    if isinstance(credential, Reason):
+        return _of(call, credential)
+    if credential.proof is CredentialSource.HEADER:
         caller = await identify(call.app, "DELETE", call.headers)
         if isinstance(caller, Reason):
             return _of(call, caller)
@@ -177,8 +177,8 @@ def _cookies(call: Request[None]) -> SessionCookies | Problem:
     None beside an Authorization header (R4).
     """
     if header_values(call.headers, b"authorization"):
-        given = authorization(call.headers)
-        return _of(call, given) if isinstance(given, Reason) else SessionCookies((), ())
+        credential = authorization(call.headers)
+        return _of(call, credential) if isinstance(credential, Reason) else SessionCookies((), ())
     found = session_cookies_of(call.headers, call.app.public_config.cookie)
     if found.any and not same_site(call.headers, method="POST", origins=call.app.public_config.origins):
         return _of(call, Reason.CROSS_SITE, explain_cross_site(call.app, call.headers))

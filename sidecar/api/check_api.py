@@ -93,14 +93,14 @@ def _targets(body: CheckBody) -> list[Target] | None:
     if isinstance(body.checks, tuple):
         if body.section is not msgspec.UNSET or body.action is not msgspec.UNSET:
             return None
-        return [Target(asked.section, asked.action) for asked in body.checks]
+        return [Target(check.section, check.action) for check in body.checks]
     if isinstance(body.section, str) and isinstance(body.action, str):
         return [Target(body.section, body.action)]
     return None
 
 
-def _body(asked: CheckBody, decisions: list[Decision], generation: Generation) -> CheckResponse:
-    if isinstance(asked.checks, tuple):
+def _body(body: CheckBody, decisions: list[Decision], generation: Generation) -> CheckResponse:
+    if isinstance(body.checks, tuple):
         results = [CheckResult(one.allowed, one.reason, one.rule) for one in decisions]
         return CheckResponse(decisions=results, generation=generation.id)
     (one,) = decisions

@@ -170,8 +170,8 @@ class Dispatcher:
         endpoint, names = row
         app = self._app
         generation = app.policy.generation
-        judge = admit_at_least if endpoint.at_least else admit
-        caller = await judge(endpoint.guard, app, generation, request.method, request.raw_headers)
+        authorize = admit_at_least if endpoint.at_least else admit
+        caller = await authorize(endpoint.guard, app, generation, request.method, request.raw_headers)
         if isinstance(caller, Problem):
             return caller
         parameters = read_query(endpoint, query)

@@ -190,16 +190,16 @@ def _seat_limit(call: Request[Any], seats: Seats) -> Problem:
 
 def _idempotency(call: Request[Any], endpoint: str) -> IdempotencyKey | Problem | None:
     """Return the idempotency key (R13). It is bound to the actor, the endpoint and the first body sent with it."""
-    given = header_values(call.headers, b"idempotency-key")
-    if not given:
+    values = header_values(call.headers, b"idempotency-key")
+    if not values:
         return None
-    if len(given) > 1 or not 0 < len(given[0]) <= MAX_IDEMPOTENCY_KEY:
+    if len(values) > 1 or not 0 < len(values[0]) <= MAX_IDEMPOTENCY_KEY:
         return Problem(
             Code.BAD_REQUEST, f"Idempotency-Key must occur once and have 1 to {MAX_IDEMPOTENCY_KEY} characters"
         )
     owner = f"{call.caller.record.id}\n{endpoint}\n".encode()
     body = b"" if call.body is None else msgspec.json.encode(call.body)
-    return IdempotencyKey(sha256(owner + given[0]).hexdigest(), sha256(body).hexdigest())
+    return IdempotencyKey(sha256(owner + values[0]).hexdigest(), sha256(body).hexdigest())
 
 
 _MANAGE = RequirePermission("users", "manage")

@@ -116,19 +116,19 @@ class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def why(call: Request[None]) -> Response | Problem:
     """Explain a decision (``GET /v1/policy/explain``). The status of a user overrides the permissions of the role."""
     try:
-        asked = msgspec.convert(dict(call.query), ExplainQuery)
+        query = msgspec.convert(dict(call.query), ExplainQuery)
     except msgspec.ValidationError as error:
         return Problem(Code.BAD_REQUEST, f"give section, action, and user or role: {error}")
-    if asked.user is not None and asked.role is not None:
+    if query.user is not None and query.role is not None:
         return Problem(Code.BAD_REQUEST, "give user or role, not both")
-    if asked.role is not None:
-        if asked.role not in call.policy.roles:
-            return refusal(unknown(call.policy, asked.role))
-        return Response(200, to_explained(explain(call.policy, asked.role, asked.section, asked.action)))
-    record = call.caller.record if asked.user is None else await _user(call, asked.user)
+    if query.role is not None:
+        if query.role not in call.policy.roles:
+            return refusal(unknown(call.policy, query.role))
+        return Response(200, to_explained(explain(call.policy, query.role, query.section, query.action)))
+    record = call.caller.record if query.user is None else await _user(call, query.user)
     if record is None:
         return not_found("user")
-    return Response(200, to_explained(explain_person(call.policy, record, asked.section, asked.action)))
+    return Response(200, to_explained(explain_person(call.policy, record, query.section, query.action)))
 
 
 async def _user(call: Request[None], named: str) -> UserRecord | None:

@@ -24,13 +24,13 @@ DEMO_MARK = "demo"
 """Name of the file in the key directory that marks its keys as demo keys."""
 
 
-GIVEN = "given"
+EXPLICIT = "explicit"
 """Key of the names of the settings that are not at their default, beside the values of the rows above."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Specification of one setting. ``default``: text as a user writes it, or a function of rows above and GIVEN."""
+    """Specification of one setting. ``default``: text as a user writes it, or a function of rows above and EXPLICIT."""
 
     parse: Callable[[str], Any]
     default: str | Callable[[Mapping[str, Any]], Any]
@@ -54,7 +54,7 @@ def _keys_dir(found: Mapping[str, Any]) -> Path:
 
 def _login_url(found: Mapping[str, Any]) -> str | None:
     """Return the console's page if browsers reach it: the public URL is a setting, not derived from the listener."""
-    return f"{found['public_url']}{SIGN_IN}" if found["console"] and "public_url" in found[GIVEN] else None
+    return f"{found['public_url']}{SIGN_IN}" if found["console"] and "public_url" in found[EXPLICIT] else None
 
 
 def _max_connections(found: Mapping[str, Any]) -> int:
@@ -188,13 +188,13 @@ def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
 
     ``flags`` by setting name (and ``config``); None for a flag that was not given.
     """
-    given, ignored = gather(flags, env, NAMES)
+    raw, ignored = gather(flags, env, NAMES)
     found: dict[str, Any] = {}
     shown: list[Value] = []
     for name, it in ROWS.items():
-        found[name], value = _resolve(name, it, given.get(name), {**found, GIVEN: frozenset(given)})
+        found[name], value = _resolve(name, it, raw.get(name), {**found, EXPLICIT: frozenset(raw)})
         shown.append(value)
-    files = {name: it.file for name, it in given.items() if it.file is not None}
+    files = {name: it.file for name, it in raw.items() if it.file is not None}
     settings = Settings(
         **found, values=tuple(shown), secret_files=files, warnings=ignored, doubts=tuple(_doubts(found))
     )
@@ -202,16 +202,16 @@ def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
     return replace(settings, doubts=(*settings.doubts, lacking)) if lacking else settings
 
 
-def _resolve(name: str, it: Row, given: RawValues | None, found: Mapping[str, Any]) -> tuple[Any, Value]:
-    if given is None:
+def _resolve(name: str, it: Row, raw: RawValues | None, found: Mapping[str, Any]) -> tuple[Any, Value]:
+    if raw is None:
         value = it.parse(it.default) if isinstance(it.default, str) else it.default(found)
         text = it.default if isinstance(it.default, str) else v.show(value)
         return value, Value(name, text, "default")
     try:
-        value = it.parse(given.text)
+        value = it.parse(raw.text)
     except v.InvalidValueError as bad:
-        raise given.complaint(str(bad), secret=it.secret) from None
-    return value, Value(name, mask(given.text, name) if it.secret else v.show(value, given.text), given.source)
+        raise raw.complaint(str(bad), secret=it.secret) from None
+    return value, Value(name, mask(raw.text, name) if it.secret else v.show(value, raw.text), raw.source)
 
 
 def _doubts(found: Mapping[str, Any]) -> Iterator[str]:

@@ -80,7 +80,7 @@ def spell_flag(name: str) -> str:
 
 
 def _environment(env: Mapping[str, str]) -> tuple[dict[str, RawValues], tuple[str, ...]]:
-    given, warnings = {}, []
+    raw, warnings = {}, []
     for key in sorted(key for key in env if key.startswith(PREFIX)):
         if _service_link(key, env[key]):
             warnings.append(f"{key} is a service link of Kubernetes, not a setting: ignored")
@@ -88,8 +88,8 @@ def _environment(env: Mapping[str, str]) -> tuple[dict[str, RawValues], tuple[st
         name = key.removeprefix(PREFIX).lower()
         if not _is_utf8(env[key]):
             raise SettingsError(f"{quoted(key)} ({ENVIRONMENT}): the value is not UTF-8: write it in UTF-8")
-        given[name if key == spell_env(name) else key] = RawValues(key, env[key], ENVIRONMENT)
-    return given, tuple(warnings)
+        raw[name if key == spell_env(name) else key] = RawValues(key, env[key], ENVIRONMENT)
+    return raw, tuple(warnings)
 
 
 def _is_utf8(text: str) -> bool:
@@ -139,17 +139,17 @@ def _as_text(key: str, value: object, place: str) -> str:
             raise SettingsError(f"{key} ({place}): is {kind}: settings are flat, a text, a whole number, true or false")
 
 
-def _checked(given: dict[str, RawValues], names: SettingNames) -> dict[str, RawValues]:
+def _checked(raw: dict[str, RawValues], names: SettingNames) -> dict[str, RawValues]:
     """Check the names of one source, and replace each ``…_file`` of a secret by the content of its file."""
     result: dict[str, RawValues] = {}
-    for name, it in given.items():
+    for name, it in raw.items():
         secret = name.removesuffix("_file")
         if name in names.all or name == "config":
             result[name] = it
         elif secret == name or secret not in names.secrets:
             raise _unknown(name, it, names)
-        elif secret in given:
-            raise SettingsError(f"{given[secret].key} and {it.key} ({it.place}): one secret in two places: remove one")
+        elif secret in raw:
+            raise SettingsError(f"{raw[secret].key} and {it.key} ({it.place}): one secret in two places: remove one")
         else:
             result[secret] = RawValues(it.key, _secret(it), it.place, Path(it.text).absolute())
     return result

@@ -12,11 +12,11 @@ from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
 from sidecar.identity.emails import Email
 from sidecar.identity.hash_limits import LoginLimits, MailSource
 from sidecar.identity.mail import MailMessage
-from sidecar.identity.mail_templates import reset_letter
+from sidecar.identity.mail_templates import reset_mail
 from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.password_reset import PasswordReset, ResetLink
 from sidecar.identity.revocation_wait import wait_until_applied
-from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, check_assignment
 from sidecar.policy.generation import Generation
 from sidecar.store.accounts import Accounts
 from sidecar.store.live.fleet import Fleet, Revocation
@@ -79,7 +79,7 @@ class CredentialAdmin:
             target = await self._target(actor, generation, account, user)
             if not isinstance(target, UserRecord):
                 return target
-            done = await self._users.sign_out_everywhere(target.id, actor, judged_role=target.role)
+            done = await self._users.sign_out_everywhere(target.id, actor, expected_role=target.role)
             if isinstance(done, Changed):
                 return await wait_until_applied(self._fleet, done.position)
             outcome = done
@@ -109,10 +109,10 @@ class CredentialAdmin:
         outbox = self._outbox if await self._may_mail(target) else None
         if outbox is None and not show:
             return ResetSent(mailed=False, link=None)
-        found = await self._users.reset_link(target.id, actor, shown=show, judged_role=target.role)
+        found = await self._users.reset_link(target.id, actor, shown=show, expected_role=target.role)
         if not isinstance(found, UserRecord):
             return found
-        mailed = outbox is not None and outbox.post(partial(self._letters, found), MailSource.USER)
+        mailed = outbox is not None and outbox.post(partial(self._messages, found), MailSource.USER)
         return ResetSent(mailed, self._reset.link(found, shown=True) if show else None)
 
     async def _may_mail(self, target: UserRecord) -> bool:
@@ -128,12 +128,12 @@ class CredentialAdmin:
             self._outbox.reject(MailSource.USER, refused)
         return refused is None
 
-    async def _letters(self, target: UserRecord) -> Sequence[MailMessage]:
+    async def _messages(self, target: UserRecord) -> Sequence[MailMessage]:
         account = await self._accounts.find(target.account)
         if account is None:
             return ()
         link = self._reset.link(target)
-        return (reset_letter(target.mailbox, [(account.name, link.url)], link.expires_at),)
+        return (reset_mail(target.mailbox, [(account.name, link.url)], link.expires_at),)
 
     async def _target(
         self, actor: Actor, generation: Generation, account: AccountId, user: str
@@ -142,7 +142,7 @@ class CredentialAdmin:
         target = await self._users.record(UserId(user)) if account_of(user) == account else None
         if target is None:
             return NoUser()
-        refused = judge(generation, actor, held=target.role, wanted=None)
+        refused = check_assignment(generation, actor, current=target.role, new=None)
         if refused is not None:
             return refused
         return StillInvited() if target.status in {Status.INVITED, Status.EXPIRED} else target

@@ -14,10 +14,10 @@ from sidecar.identity.emails import Email, parse
 from sidecar.identity.hash_limits import Limited, LoginLimits, MailSource
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.mail import MailMessage
-from sidecar.identity.mail_templates import invitation_letter
+from sidecar.identity.mail_templates import invitation_mail
 from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.passwords import WeakPassword, check_password
-from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, check_assignment
 from sidecar.identity.secret_links import invitation_link, mailed_invitation_link, read_invitation
 from sidecar.identity.sessions import Client, Entropy, Grant, Issuer, PasswordSet
 from sidecar.policy.generation import Generation
@@ -128,7 +128,7 @@ class InvitationService:
         address = parse(invitee.email)
         if address is None:
             return InvalidEmail()
-        refused = judge(generation, actor, held=None, wanted=invitee.role)
+        refused = check_assignment(generation, actor, current=None, new=invitee.role)
         if refused is not None:
             return refused
         secret = self._secret(new_user_id(account, self._entropy(ENTROPY_BYTES)))
@@ -166,7 +166,7 @@ class InvitationService:
             return store.NotInvited()
         # The policy may have dropped the role of an expired invitation (R26), so the role is assigned anew.
         wanted = target.role if target.status is Status.EXPIRED else None
-        refused = judge(generation, actor, held=target.role, wanted=wanted)
+        refused = check_assignment(generation, actor, current=target.role, new=wanted)
         if refused is not None:
             return refused
         secret = self._secret(target.id)
@@ -176,7 +176,7 @@ class InvitationService:
             digest=digest(self._pepper, secret),
             ttl=self._ttl,
             mailed=self._outbox is not None,
-            judged_role=target.role,
+            expected_role=target.role,
             idempotency=idempotency,
         )
         return await self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
@@ -253,7 +253,7 @@ class InvitationService:
         if refused is not None:
             self._outbox.reject(MailSource.USER, refused)
             return False
-        return self._outbox.post(partial(self._letters, invited.member, secret, invited.expires_at), MailSource.USER)
+        return self._outbox.post(partial(self._messages, invited.member, secret, invited.expires_at), MailSource.USER)
 
     async def _refused(self, record: UserRecord) -> MailOutcome | None:
         """Check the limits, the recipient's before the account's."""
@@ -263,10 +263,10 @@ class InvitationService:
             return MailOutcome.ACCOUNT_LIMIT
         return None
 
-    async def _letters(self, member: Member, secret: Secret, expires_at: int) -> Sequence[MailMessage]:
+    async def _messages(self, member: Member, secret: Secret, expires_at: int) -> Sequence[MailMessage]:
         record = member.record
         account = await self._accounts.find(record.account)
         if account is None:
             return ()
         link = mailed_invitation_link(self._public_url, secret, self._pepper)
-        return (invitation_letter(record.mailbox, account.name, link, expires_at),)
+        return (invitation_mail(record.mailbox, account.name, link, expires_at),)

@@ -36,7 +36,7 @@ EMAIL: Final = Rate(units=30, seconds=60)
 ALL_CLIENTS: Final = Rate(units=600, seconds=0.2)
 """Failures of all e-mails from all addresses. Never rejects."""
 
-ASKED: Final = Rate(units=10, seconds=60)
+REQUESTED: Final = Rate(units=10, seconds=60)
 """Mails requested without sign-in from one address."""
 
 RECIPIENT: Final = Rate(units=5, seconds=600)
@@ -138,7 +138,7 @@ class LoginRateLimits:
         return await self._admit(self._bucket("link", LINK, self._address_of(address)))
 
     async def may_ask(self, address: str) -> bool:
-        return await self._may(self._bucket("asked", ASKED, self._address_of(address)))
+        return await self._may(self._bucket("asked", REQUESTED, self._address_of(address)))
 
     async def may_mail(self, recipient: Email, source: MailSource) -> bool:
         return await self._may(self._bucket("recipient", RECIPIENT, source, recipient))

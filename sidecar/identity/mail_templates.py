@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sidecar.identity.mail import MailMessage
 
 
-def invitation_letter(recipient: str, account: str, link: str, expires_at: int) -> MailMessage:
+def invitation_mail(recipient: str, account: str, link: str, expires_at: int) -> MailMessage:
     text = f"""You are invited to {account}.
 
 To accept, open this link and choose a password before {_when(expires_at)}:
@@ -18,7 +18,7 @@ The link is for you only and works once. If you did not expect this invitation, 
     return MailMessage(recipient, f"Your invitation to {account}", text)
 
 
-def reset_letter(recipient: str, links: Sequence[tuple[str, str]], expires_at: int) -> MailMessage:
+def reset_mail(recipient: str, links: Sequence[tuple[str, str]], expires_at: int) -> MailMessage:
     """Build one mail for all accounts of a mailbox. ``links``: pairs of account name and link."""
     listed = "\n\n".join(f"{account}:\n{link}" for account, link in links)
     text = f"""A new password was requested for this e-mail address.

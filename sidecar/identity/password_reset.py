@@ -17,7 +17,7 @@ from sidecar.identity.emails import EmailAddress, is_same_mailbox, parse
 from sidecar.identity.hash_limits import LoginLimits, MailSource
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.mail import MailMessage
-from sidecar.identity.mail_templates import reset_letter
+from sidecar.identity.mail_templates import reset_mail
 from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.revocation_wait import wait_until_applied
@@ -169,16 +169,16 @@ class PasswordResetRequests:
             self._outbox.reject(MailSource.ANONYMOUS, MailOutcome.STORE_UNAVAILABLE)
             return
         if admitted:
-            self._outbox.post(partial(self._letters, self._outbox, typed), MailSource.ANONYMOUS)
+            self._outbox.post(partial(self._messages, self._outbox, typed), MailSource.ANONYMOUS)
         else:
             self._outbox.reject(MailSource.ANONYMOUS, MailOutcome.ADDRESS_LIMIT)
 
-    async def _letters(self, outbox: Outbox, typed: str) -> Sequence[MailMessage]:
-        asked = parse(typed)
-        records = [] if asked is None else await self._records(asked)
-        if asked is None or not records:
+    async def _messages(self, outbox: Outbox, typed: str) -> Sequence[MailMessage]:
+        address = parse(typed)
+        records = [] if address is None else await self._records(address)
+        if address is None or not records:
             return ()
-        if not await self._limits.may_mail(asked.email, MailSource.ANONYMOUS):
+        if not await self._limits.may_mail(address.email, MailSource.ANONYMOUS):
             outbox.reject(MailSource.ANONYMOUS, MailOutcome.RECIPIENT_LIMIT)
             return ()
         links: dict[str, list[tuple[str, ResetLink]]] = {}
@@ -188,22 +188,22 @@ class PasswordResetRequests:
             else:
                 outbox.reject(MailSource.ANONYMOUS, MailOutcome.ACCOUNT_LIMIT)
         return [
-            reset_letter(mailbox, [(name, link.url) for name, link in made], min(link.expires_at for _, link in made))
+            reset_mail(mailbox, [(name, link.url) for name, link in made], min(link.expires_at for _, link in made))
             for mailbox, made in links.items()
         ]
 
-    async def _records(self, asked: EmailAddress) -> list[tuple[str, UserRecord]]:
+    async def _records(self, address: EmailAddress) -> list[tuple[str, UserRecord]]:
         """Return account names and records of the active users with the requested mailbox.
 
         The folded form only finds candidates: a user with another mailbox gets no mail.
         """
         found: list[tuple[str, UserRecord]] = []
-        for place in await self._users.accounts_of(asked.email):
-            user = await self._users.find(place, asked.email)
+        for place in await self._users.accounts_of(address.email):
+            user = await self._users.find(place, address.email)
             record = None if user is None else await self._users.record(user)
             account = await self._accounts.find(place)
             if record is None or account is None or not record.may_sign_in:
                 continue
-            if is_same_mailbox(record.mailbox, asked.mailbox):
+            if is_same_mailbox(record.mailbox, address.mailbox):
                 found.append((account.name, record))
         return found

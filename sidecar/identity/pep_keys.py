@@ -103,13 +103,13 @@ class PepKeys:
             pep = read
         elif pep.digest != presented.digest:  # the same id with another key: not created here
             return InvalidKey(Reason.REVOKED)
-        return self._judge(pep, scope)
+        return self._validate(pep, scope)
 
     def charge(self, pep: Pep, decisions: int) -> None:
         """Charge the decisions of a batch beyond the admitted one. They delay the key's next request."""
         self._meter(pep.id).spend(decisions, pep.rate, self._monotonic())
 
-    def _judge(self, pep: Pep, scope: Scope) -> Pep | InvalidKey | OutOfScope | RateExceeded:
+    def _validate(self, pep: Pep, scope: Scope) -> Pep | InvalidKey | OutOfScope | RateExceeded:
         if pep.expires_at <= self._clock():
             return InvalidKey(Reason.EXPIRED)
         if pep.suspended:

@@ -35,7 +35,7 @@ class Profile:
         limited = await self._limits.admit_profile_change(record.id)
         if limited is not None:
             return limited
-        changed = await self._users.change(actor, record.id, name=name, judged_role=record.role)
+        changed = await self._users.change(actor, record.id, name=name, expected_role=record.role)
         match changed:
             case Changed(renamed, position):
                 return Renamed(renamed, await wait_until_applied(self._fleet, position))

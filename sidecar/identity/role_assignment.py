@@ -30,18 +30,18 @@ class RoleAboveYours:
     role: str
 
 
-def judge(
-    generation: Generation, actor: Actor, *, held: str | None, wanted: str | None
+def check_assignment(
+    generation: Generation, actor: Actor, *, current: str | None, new: str | None
 ) -> UnknownRole | RoleAboveYours | None:
-    """Return None if ``actor`` may change a user from role ``held`` to role ``wanted``, else the reason.
+    """Return None if ``actor`` may change a user from role ``current`` to role ``new``, else the reason.
 
     An operator (no user id) may assign any assignable role.
     """
-    if wanted is not None and not is_assignable(generation, wanted):
-        return unknown(generation, wanted)
+    if new is not None and not is_assignable(generation, new):
+        return unknown(generation, new)
     if actor.user is None:
         return None
-    for role in (held, wanted):
+    for role in (current, new):
         if role is not None and not covers(generation, actor.role, role):
             return RoleAboveYours(role)
     return None

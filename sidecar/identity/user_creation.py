@@ -7,7 +7,7 @@ from sidecar.identity.emails import parse
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.invitations import InvalidEmail, Invitee
 from sidecar.identity.passwords import WeakPassword, check_password
-from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, check_assignment
 from sidecar.identity.sessions import Entropy
 from sidecar.policy.generation import Generation
 from sidecar.store import invitations as store
@@ -42,7 +42,7 @@ class UserCreation:
             return InvalidEmail()
         if name is None:
             return InvalidName()
-        refused = judge(generation, actor, held=None, wanted=invitee.role)
+        refused = check_assignment(generation, actor, current=None, new=invitee.role)
         if refused is not None:
             return refused
         normal = await check_password(password, email=address.email)

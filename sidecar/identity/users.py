@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
-from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, check_assignment
 from sidecar.policy.generation import Generation
 from sidecar.store.federated_identities import (
     FederatedIdentities,
@@ -99,7 +99,7 @@ class UserAdmin:
             target = await self.find(account, user)
             if target is None:
                 return NoUser()
-            refused = judge(generation, actor, held=_held(generation, target), wanted=edit.role)
+            refused = check_assignment(generation, actor, current=_held(generation, target), new=edit.role)
             if refused is not None:
                 return refused
             outcome = await self._apply(actor, target, edit)
@@ -114,7 +114,7 @@ class UserAdmin:
 
     async def _apply(self, actor: Actor, target: UserRecord, edit: UserEdit) -> EditOutcome:
         changed = await self._users.change(
-            actor, target.id, role=edit.role, name=edit.name, status=edit.status, judged_role=target.role
+            actor, target.id, role=edit.role, name=edit.name, status=edit.status, expected_role=target.role
         )
         match changed:
             case Changed(record, position):
@@ -132,10 +132,10 @@ class UserAdmin:
             target = await self.find(account, user)
             if target is None:
                 return NoUser()
-            refused = judge(generation, actor, held=_held(generation, target), wanted=None)
+            refused = check_assignment(generation, actor, current=_held(generation, target), new=None)
             if refused is not None:
                 return refused
-            removed = await self._users.remove(actor, target.id, judged_role=target.role)
+            removed = await self._users.remove(actor, target.id, expected_role=target.role)
             if isinstance(removed, Removed):
                 return RemovedUser(removed.record, await wait_until_applied(self._fleet, removed.position))
             outcome = removed
@@ -170,7 +170,7 @@ class UserAdmin:
                 return NoUser()
             before = target.review.role_before if target.review else target.role
             for held in (target.role, before):
-                refused = judge(generation, actor, held=held, wanted=role)
+                refused = check_assignment(generation, actor, current=held, new=role)
                 if refused is not None:
                     return refused
             outcome = await self._review(actor, target, role, status)
@@ -183,7 +183,7 @@ class UserAdmin:
         return await self._review(actor, target, target.role, status)
 
     async def _review(self, actor: Actor, target: UserRecord, role: str, status: Status) -> ReviewedOutcome:
-        reviewed = await self._users.review(actor, target.id, role=role, status=status, judged_role=target.role)
+        reviewed = await self._users.review(actor, target.id, role=role, status=status, expected_role=target.role)
         match reviewed:
             case Changed(record, position):
                 return Edited(record, await wait_until_applied(self._fleet, position))

@@ -61,7 +61,7 @@ class Subjects:
         """Return the resolved subject, or the reason for a denial. Raises StoreUnavailableError."""
         if subject.kind == USER:
             record = await self._user(account, subject.id)
-            return Reason.UNKNOWN_USER if record is None else standing_of(record)
+            return Reason.UNKNOWN_USER if record is None else resolve_record(record)
         if subject.kind == ROLE and subject.id in generation.roles:
             return ResolvedSubject(subject.id)
         return Reason.UNKNOWN_USER
@@ -95,7 +95,7 @@ class Subjects:
         return record
 
 
-def standing_of(record: UserRecord) -> ResolvedSubject | Reason:
+def resolve_record(record: UserRecord) -> ResolvedSubject | Reason:
     """Resolve a record. Only an active user may act; an invited user is unknown."""
     match record.status:
         case Status.ACTIVE:

@@ -50,16 +50,16 @@ class DemoUser:
 
 def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state: Path) -> Settings:
     """Return the demo's settings. Raises SettingsError for an invalid setting, and DemoError."""
-    given = load(flags, env)
-    if given.redis_url is not None:
+    loaded = load(flags, env)
+    if loaded.redis_url is not None:
         raise DemoError(
             "the demo uses only its own store: unset SIDECAR_REDIS_URL, or use sidecar serve and account create"
         )
     own: dict[str, str | None] = {name: "" for name, row in ROWS.items() if row.default == ""}
     port = free_port(FIRST_PORT)
     url = f"http://localhost:{port}"
-    sources = {value.name: value.source for value in given.values}
-    own |= {name: value.text for value in given.values if (name := value.name) in KEPT}
+    sources = {value.name: value.source for value in loaded.values}
+    own |= {name: value.text for value in loaded.values if (name := value.name) in KEPT}
     own |= {
         "listen": f"localhost:{port}",
         "ops_listen": f"127.0.0.1:{free_port(port + 1)}",
@@ -167,5 +167,5 @@ def _curl(url: str, section: str, bearer: str) -> str:
 
 def _password() -> str:
     """Return twenty letters and digits in four groups: 100 bits, easy to type."""
-    letters = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(20))
-    return "-".join(letters[at : at + 5] for at in range(0, 20, 5))
+    characters = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(20))
+    return "-".join(characters[at : at + 5] for at in range(0, 20, 5))

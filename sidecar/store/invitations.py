@@ -185,7 +185,7 @@ class Invitations:
         digest: str,
         ttl: float,
         mailed: bool = False,
-        judged_role: str | None = None,
+        expected_role: str | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Invited | SeatLimit | NotInvited | NoUser | ActorChanged | AccountSuspended | IdempotencyMismatch:
         """Set a new secret and expiry for the same seat, also when the account is full. Invalidates the old link.
@@ -203,7 +203,7 @@ class Invitations:
             digest=digest,
             ttl=milliseconds(ttl),
             mailed="1" if mailed else "0",
-            judged=judged_role or "",
+            expected_role=expected_role or "",
             idem=_idem(idempotency),
         )
         if reply["o"] == "not_invited":

@@ -116,11 +116,11 @@ class Users:
         role: str | None = None,
         name: str | None = None,
         status: Status | None = None,
-        judged_role: str | None = None,
+        expected_role: str | None = None,
     ) -> UserOutcome:
         """Change role, name and status of a user, all or nothing.
 
-        ``judged_role``: the target's role when R11 was checked; ActorChanged when the stored role differs.
+        ``expected_role``: the target's role when R11 was checked; ActorChanged when the stored role differs.
         ``status``: ACTIVE or SUSPENDED. For an invited user, expired or not, it results in StillInvited; role and name
         can be changed. Raises ValueError for another status.
         """
@@ -137,17 +137,17 @@ class Users:
             role=role,
             name=name,
             status=status,
-            judged=judged_role or "",
+            expected_role=expected_role or "",
         )
         return _outcome(account, reply)
 
     async def remove(
-        self, actor: Actor, uid: UserId, *, judged_role: str | None = None
+        self, actor: Actor, uid: UserId, *, expected_role: str | None = None
     ) -> Removed | LastAdmin | NoUser | ActorChanged:
         """Remove a member or an invited user. Frees the seat and the e-mail, and invalidates the invitation."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await run_write(self._store, "user_remove", account, actor, uid=uid, judged=judged_role or "")
+        reply = await run_write(self._store, "user_remove", account, actor, uid=uid, expected_role=expected_role or "")
         match reply["o"]:
             case "removed":
                 gone = record_of(account, reply["r"])
@@ -199,12 +199,12 @@ class Users:
                 return NoUser()
 
     async def sign_out_everywhere(
-        self, uid: UserId, actor: Actor, *, judged_role: str | None = None
+        self, uid: UserId, actor: Actor, *, expected_role: str | None = None
     ) -> Changed | NoUser | ActorChanged:
         """Raise the epoch and end all sessions."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await run_write(self._store, "user_sign_out", account, actor, uid=uid, judged=judged_role)
+        reply = await run_write(self._store, "user_sign_out", account, actor, uid=uid, expected_role=expected_role)
         match reply["o"]:
             case "changed":
                 return Changed(record_of(account, reply["r"]), position_of(reply))
@@ -214,7 +214,7 @@ class Users:
                 return NoUser()
 
     async def reset_link(
-        self, uid: UserId, actor: Actor, *, shown: bool, judged_role: str | None = None
+        self, uid: UserId, actor: Actor, *, shown: bool, expected_role: str | None = None
     ) -> UserRecord | NotActive | NoUser | ActorChanged:
         """Audit the creation of a reset link and return the record that binds it.
 
@@ -223,7 +223,7 @@ class Users:
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await run_write(
-            self._store, "user_reset_link", account, actor, uid=uid, shown=shown, judged=judged_role
+            self._store, "user_reset_link", account, actor, uid=uid, shown=shown, expected_role=expected_role
         )
         match reply["o"]:
             case "linked":
@@ -246,13 +246,20 @@ class Users:
         return bool(reply["o"] == "rehashed")
 
     async def review(
-        self, actor: Actor, uid: UserId, *, role: str, status: Status, judged_role: str | None = None
+        self, actor: Actor, uid: UserId, *, role: str, status: Status, expected_role: str | None = None
     ) -> UserOutcome | NotHeld:
         """End the review hold of a user and set this role and status (R48)."""
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await run_write(
-            self._store, "user_review", account, actor, uid=uid, role=role, status=status, judged=judged_role or ""
+            self._store,
+            "user_review",
+            account,
+            actor,
+            uid=uid,
+            role=role,
+            status=status,
+            expected_role=expected_role or "",
         )
         return NotHeld() if reply["o"] == "not_held" else _outcome(account, reply)
 

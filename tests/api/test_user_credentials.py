@@ -105,11 +105,11 @@ async def test_R11_a_role_changed_meanwhile_is_judged_again(web, town, ada, monk
     users, judged = town.people.users, []
     real = users.sign_out_everywhere
 
-    async def late(uid, actor, *, judged_role=None):
-        judged.append(judged_role)
+    async def late(uid, actor, *, expected_role=None):
+        judged.append(expected_role)
         if len(judged) == 1:
             await users.change(Actor.operator(), uid, role="marketer")
-        return await real(uid, actor, judged_role=judged_role)
+        return await real(uid, actor, expected_role=expected_role)
 
     monkeypatch.setattr(type(users), "sign_out_everywhere", lambda self, *a, **k: late(*a, **k))
     done = await web.ask("DELETE", f"/v1/users/{carl.id}/sessions", token=await web.token("ada@example.com"))

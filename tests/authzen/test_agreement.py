@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.domain.access import Resource
 from sidecar.domain.decision import Reason
-from sidecar.pdp.evaluation import ResolvedSubject, evaluate, standing_of
+from sidecar.pdp.evaluation import ResolvedSubject, evaluate, resolve_record
 from sidecar.pdp.search import actions, named_paths, resources, subjects
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS
@@ -39,7 +39,7 @@ async def test_subject_search_is_evaluation_over_the_whole_space(town: AccountsF
         expected = sorted(
             member.record.id
             for member in members
-            if evaluate(generation, standing_of(member.record), action, resource).allowed
+            if evaluate(generation, resolve_record(member.record), action, resource).allowed
         )
         assert subjects(generation, "user", action, resource, members) == expected, (action, resource)
         roles = [

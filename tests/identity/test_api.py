@@ -10,7 +10,7 @@ from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.identity.sessions import InvalidGrant
-from sidecar.pdp.evaluation import standing_of
+from sidecar.pdp.evaluation import resolve_record
 from sidecar.policy.explain import status_denial
 from sidecar.store import sessions
 from sidecar.store.rate_limiter import Rate
@@ -399,7 +399,7 @@ async def test_an_expired_user_may_nothing_and_gets_no_mail(web, town, lapsed):
     town.mailed.clear()
     record = await town.people.users.record(user)
     assert (await town.sign_in("bob@example.com")) == InvalidGrant()
-    assert standing_of(record) is Reason.UNKNOWN_USER
+    assert resolve_record(record) is Reason.UNKNOWN_USER
     assert status_denial(record) is not None
     await town.people.forgotten.ask("bob@example.com", "192.0.2.1")
     await town.outbox.close()

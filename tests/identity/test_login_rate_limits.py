@@ -12,12 +12,12 @@ from sidecar.identity.login import SHORT_RETRY
 from sidecar.identity.login_rate_limits import (
     ACCOUNT,
     ADDRESS,
-    ASKED,
     AT_ONCE,
     EMAIL,
     PAIR,
     RECIPIENT,
     REMEMBERED_SECONDS,
+    REQUESTED,
     TRIES,
     WAITING,
     LoginRateLimits,
@@ -198,7 +198,7 @@ async def test_R16_nobody_can_tell_or_choose_a_bucket(throttle):
 
 
 async def test_R12_mails_are_limited_by_address(throttle):
-    may, rate = throttle.may_ask, ASKED
+    may, rate = throttle.may_ask, REQUESTED
     assert [await may("192.0.2.1") for _ in range(rate.units + 1)] == [True] * rate.units + [False]
     assert await may("192.0.2.2")
 

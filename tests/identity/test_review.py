@@ -11,7 +11,7 @@ from sidecar.identity.login import InvalidGrant
 from sidecar.identity.password_reset import ResetGone
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
 from sidecar.identity.users import Edited
-from sidecar.pdp.evaluation import Resource, standing_of
+from sidecar.pdp.evaluation import Resource, resolve_record
 from sidecar.pdp.search import subjects
 from sidecar.policy.explain import explain_person
 from sidecar.store import keys
@@ -116,7 +116,7 @@ async def test_R48_no_script_serves_a_held_user(town, script):
 async def test_R48_every_other_question_about_a_held_user_is_denied(town):
     admin = await town.found()
     bob = await hold(town, await town.join(admin, "bob@example.com", "accountant"))
-    assert standing_of(bob) is Reason.NEEDS_REVIEW
+    assert resolve_record(bob) is Reason.NEEDS_REVIEW
     assert explain_person(town.generation, bob, "billing", "view").ruling.reason is Reason.NEEDS_REVIEW
     members = (await town.people.users.roster(admin.account)).members
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sidecar.domain.access import Resource, Target
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import AccountId, Member, Status, UserId, UserRecord
-from sidecar.pdp.evaluation import ResolvedSubject, evaluate, standing_of
+from sidecar.pdp.evaluation import ResolvedSubject, evaluate, resolve_record
 from sidecar.pdp.search import actions, named_paths, resources, subjects
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.generation import Generation, build
@@ -78,7 +78,9 @@ def questions(generation: Generation) -> list[tuple[str, Resource]]:
 def test_who_may(generation: Generation) -> None:
     for action, resource in questions(generation):
         allowed = [
-            one.record.id for one in MEMBERS if evaluate(generation, standing_of(one.record), action, resource).allowed
+            one.record.id
+            for one in MEMBERS
+            if evaluate(generation, resolve_record(one.record), action, resource).allowed
         ]
         assert subjects(generation, "user", action, resource, MEMBERS) == sorted(allowed)
         roles = [role for role in ROLES if evaluate(generation, ResolvedSubject(role), action, resource).allowed]
@@ -114,5 +116,5 @@ def test_another_kind_of_anything_finds_nothing(generation: Generation) -> None:
 
 
 def test_a_suspended_account_makes_nobody_allowed() -> None:
-    assert standing_of(record(1, "a", Status.SUSPENDED)) is Reason.SUSPENDED
-    assert standing_of(record(1, "a", Status.INVITED)) is Reason.UNKNOWN_USER
+    assert resolve_record(record(1, "a", Status.SUSPENDED)) is Reason.SUSPENDED
+    assert resolve_record(record(1, "a", Status.INVITED)) is Reason.UNKNOWN_USER

@@ -140,8 +140,8 @@ async def test_administrators_demoting_each_other_leave_one(town):
     for _ in range(20):
         one, two = await town.signed_in(admin), await town.signed_in(other)
         outcomes = await asyncio.gather(
-            town.users.change(one, other.id, role="marketer", judged_role=ADMINISTRATOR),
-            town.users.change(two, admin.id, role="marketer", judged_role=ADMINISTRATOR),
+            town.users.change(one, other.id, role="marketer", expected_role=ADMINISTRATOR),
+            town.users.change(two, admin.id, role="marketer", expected_role=ADMINISTRATOR),
         )
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ActorChanged", "Changed"]
         for user in (admin, other):
@@ -398,9 +398,9 @@ async def test_R11_a_target_with_a_changed_role_is_left_unchanged(town):
     member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
     await town.users.change(OPERATOR, member.id, role="accountant")
 
-    assert await town.users.change(actor, member.id, name="x", judged_role="developer") == ActorChanged()
-    assert await town.users.remove(actor, member.id, judged_role="developer") == ActorChanged()
-    assert isinstance(await town.users.remove(actor, member.id, judged_role="accountant"), Removed)
+    assert await town.users.change(actor, member.id, name="x", expected_role="developer") == ActorChanged()
+    assert await town.users.remove(actor, member.id, expected_role="developer") == ActorChanged()
+    assert isinstance(await town.users.remove(actor, member.id, expected_role="accountant"), Removed)
 
 
 async def test_R19_what_a_read_of_a_record_returns_holds_no_hash(town):

@@ -50,10 +50,10 @@ async def evaluations(call: Request[RawBody]) -> Response:
     return Response(200, schemas.Decisions(evaluations=[schemas.Item(one) for one in await _run(call, batch)]))
 
 
-async def _single(call: Request[RawBody], asked: Evaluation, endpoint: str) -> Response:
+async def _single(call: Request[RawBody], request: Evaluation, endpoint: str) -> Response:
     started = perf_counter()
-    resolved = await call.app.subjects.find(call.policy, call.pep.account, asked.subject)
-    decision = evaluate(call.policy, resolved, asked.action, asked.resource)
+    resolved = await call.app.subjects.find(call.policy, call.pep.account, request.subject)
+    decision = evaluate(call.policy, resolved, request.action, request.resource)
     record_check(call.app, endpoint, decision, call.request_id, started)
     if decision.allowed:
         return Response(200, schemas.Decision(True))  # no further members, which a PEP would have to support
@@ -65,9 +65,9 @@ async def _run(call: Request[RawBody], batch: Batch) -> list[bool]:
     stop = {Semantic.DENY_ON_FIRST_DENY: False, Semantic.PERMIT_ON_FIRST_PERMIT: True}.get(batch.semantic)
     known: dict[Subject, ResolvedSubject | Reason] = {}
     answers: list[bool] = []
-    for asked in batch.evaluations:
+    for request in batch.evaluations:
         started = perf_counter()
-        decision = await _decide(call, asked, known)
+        decision = await _decide(call, request, known)
         record_check(call.app, EVALUATIONS, decision, call.request_id, started)
         answers.append(decision.allowed)
         if decision.allowed is stop:
@@ -76,14 +76,14 @@ async def _run(call: Request[RawBody], batch: Batch) -> list[bool]:
 
 
 async def _decide(
-    call: Request[RawBody], asked: Evaluation | InvalidBodyError, known: dict[Subject, ResolvedSubject | Reason]
+    call: Request[RawBody], request: Evaluation | InvalidBodyError, known: dict[Subject, ResolvedSubject | Reason]
 ) -> Decision:
-    if isinstance(asked, InvalidBodyError):
+    if isinstance(request, InvalidBodyError):
         return Decision(Reason.BAD_REQUEST, call.policy.id)
-    resolved = known.get(asked.subject)
+    resolved = known.get(request.subject)
     if resolved is None:
-        resolved = known[asked.subject] = await call.app.subjects.find(call.policy, call.pep.account, asked.subject)
-    return evaluate(call.policy, resolved, asked.action, asked.resource)
+        resolved = known[request.subject] = await call.app.subjects.find(call.policy, call.pep.account, request.subject)
+    return evaluate(call.policy, resolved, request.action, request.resource)
 
 
 async def metadata(call: Request[None]) -> Response:

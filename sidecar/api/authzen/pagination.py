@@ -37,14 +37,14 @@ class PageRequest:
     after: str
     limit: int
     request: str
-    asked: bool
+    is_paged: bool
 
     def cut(self, results: list[str]) -> tuple[list[str], PageInfo | msgspec.UnsetType]:
         """Return this page's part of the sorted results, and the response's ``page``, if it has one."""
         left = [one for one in results if one > self.after]
         shown = left[: self.limit]
         last = len(shown) == len(left)
-        if last and not self.asked:
+        if last and not self.is_paged:
             return shown, msgspec.UNSET
         next_token = "" if last else _token(PageToken(shown[-1] if shown else self.after, self.limit, self.request))
         return shown, PageInfo(next_token, len(shown), len(results))
@@ -57,16 +57,16 @@ def page_of(sent: Members, endpoint: str) -> PageRequest:
     """
     wanted = optional_object(sent, "page")
     optional_object(wanted, "properties", "page.")
-    asked = sent.get("page") is not None
+    is_paged = sent.get("page") is not None
     limit, request, token = _limit(wanted), _digest(sent, endpoint), wanted.get("token")
     if token is None or token == "":
-        return PageRequest("", MAX_RESULTS if limit is None else min(limit, MAX_RESULTS), request, asked)
+        return PageRequest("", MAX_RESULTS if limit is None else min(limit, MAX_RESULTS), request, is_paged)
     mark = _mark(token)
     if mark.request != request:
         raise InvalidBodyError("page.token belongs to another request; repeat the one that it came from")
     if limit is not None and min(limit, MAX_RESULTS) != mark.limit:
         raise InvalidBodyError("page.limit is not the one of the first request; repeat it or leave it out")
-    return PageRequest(mark.after, mark.limit, request, asked=True)
+    return PageRequest(mark.after, mark.limit, request, is_paged=True)
 
 
 def _limit(wanted: Members) -> int | None:

@@ -63,7 +63,7 @@ async def _members(call: Request[RawBody]) -> tuple[Member, ...]:
 _SEARCH: Final = RequireScope(Scope.SEARCH)
 
 
-def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: type[Any]) -> Endpoint:
+def _row(what: str, handler: Handler, summary: str, body: type[Any], answer: type[Any]) -> Endpoint:
     return Endpoint(
         "POST",
         SEARCH + what,
@@ -75,7 +75,7 @@ def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: typ
         render_problem=problems.render_problem,
         at_least=True,
         response_schema=answer,
-        request_schemas=(asks,),
+        request_schemas=(body,),
     )
 
 

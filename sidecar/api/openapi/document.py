@@ -147,14 +147,16 @@ def _schemas(rows: Iterable[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Sch
     types = [ProblemBody, OAuthError]
     for row in rows:
         types += [
-            kind for kind in (row.response_schema, *row.other_responses.values(), *_asked(row)) if kind is not None
+            kind
+            for kind in (row.response_schema, *row.other_responses.values(), *_request_schemas(row))
+            if kind is not None
         ]
     listed = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(listed, ref_template=REF)
     return dict(zip(listed, schemas, strict=True)), dict(components)
 
 
-def _asked(row: Endpoint) -> tuple[Any, ...]:
+def _request_schemas(row: Endpoint) -> tuple[Any, ...]:
     return row.request_schemas or (() if row.body in (None, RawBody) else (row.body,))
 
 
@@ -168,9 +170,9 @@ def _operation(row: Endpoint, schemas: Mapping[Any, Schema]) -> Schema:
         "parameters": _parameters(row),
         "responses": {str(status): _response(row, status, schemas) for status in statuses(row)},
     }
-    asked = [schemas[kind] for kind in _asked(row)]
-    if asked:
-        schema = asked[0] if len(asked) == 1 else {"anyOf": asked}
+    bodies = [schemas[kind] for kind in _request_schemas(row)]
+    if bodies:
+        schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
         # A form alone, if both are accepted: client generators cannot handle two media types for one body.
         operation["requestBody"] = {"required": True, "content": _content(FORM if row.form else JSON, schema)}
     return {name: value for name, value in operation.items() if value != [] or name == "security"}

@@ -9,7 +9,7 @@ sweep()
 local was = record(A.uid)
 if not was then return outcome('no_user') end
 if was.st ~= 'invited' and was.st ~= 'expired' then return outcome('not_invited') end
-if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
+if A.expected_role ~= '' and was.role ~= A.expected_role then return outcome('actor_changed') end
 if redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('account_suspended') end
 if was.st == 'expired' then
   local owner = redis.call('HGET', key('em'), was.em)

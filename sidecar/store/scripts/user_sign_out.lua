@@ -5,7 +5,7 @@ local home = key('u:' .. A.uid)
 local now = redis.call('HMGET', home, 'tv', 'pwtv', 'role')
 if not now[1] then return outcome('no_user') end
 if not actor_holds() then return outcome('actor_changed') end
-if A.judged and now[3] ~= A.judged then return outcome('actor_changed') end
+if A.expected_role and now[3] ~= A.expected_role then return outcome('actor_changed') end
 
 local epoch = int(tonumber(now[1]) + 1)
 local n = publish('user', A.uid, epoch, home, true)
