@@ -47,6 +47,7 @@ from sidecar.store.connection import Store
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import Position
 from sidecar.store.peps import PepCopies
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.keyset import KeySet
@@ -318,6 +319,7 @@ async def open_web(town: IdentityFixture, issuer: Issuer, clock: Any, store: Sto
             "health": SimpleNamespace(proven=True, draining=False),
             "metrics": (metrics := Metrics("0")),
             "recorder": CheckRecorder(metrics, call_soon=at_once),
+            "policy_history": PolicyHistory(store),
         }
         # Attributes that these endpoints do not use are left out.
         needed = [

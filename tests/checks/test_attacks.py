@@ -810,6 +810,7 @@ SAMPLES: dict[str, Any] = {
     "POST /v1/users": {"email": "new@example.net", "role": "marketer"},
     "PATCH /v1/users/{id}": {"role": "marketer", "name": "Mallory"},
     "POST /v1/users/{id}/review": {"role": "marketer", "status": "active"},
+    "POST /v1/users/{id}/password-reset": {"show": True},
     "POST /v1/policy/preview": {"files": {"policy.csv": "p, marketer, billing, *, allow"}},
     "POST /v1/check": {"section": "users", "action": "manage"},
     "POST /v1/session": {"username": "eve@example.net", "password": PASSWORD},

@@ -147,16 +147,14 @@ def _schemas(rows: Iterable[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Sch
     types = [ProblemBody, OAuthError]
     for row in rows:
         types += [
-            kind
-            for kind in (row.response_schema, *row.other_responses.values(), *_request_schemas(row))
-            if kind is not None
+            kind for kind in (row.response_schema, *row.other_responses.values(), *_bodies(row)) if kind is not None
         ]
     listed = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(listed, ref_template=REF)
     return dict(zip(listed, schemas, strict=True)), dict(components)
 
 
-def _request_schemas(row: Endpoint) -> tuple[Any, ...]:
+def _bodies(row: Endpoint) -> tuple[Any, ...]:
     return row.request_schemas or (() if row.body in (None, RawBody) else (row.body,))
 
 
@@ -170,7 +168,7 @@ def _operation(row: Endpoint, schemas: Mapping[Any, Schema]) -> Schema:
         "parameters": _parameters(row),
         "responses": {str(status): _response(row, status, schemas) for status in statuses(row)},
     }
-    bodies = [schemas[kind] for kind in _request_schemas(row)]
+    bodies = [schemas[kind] for kind in _bodies(row)]
     if bodies:
         schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
         # A form alone, if both are accepted: client generators cannot handle two media types for one body.
