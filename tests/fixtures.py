@@ -105,6 +105,9 @@ class CountingLimits:
     async def admit_profile_change(self, user: UserId) -> Limited | None:
         return self.refuse
 
+    async def admit_credential_change(self, actor: UserId) -> Limited | None:
+        return self.refuse
+
     async def admit_link(self, address: str) -> Limited | None:
         return self.refuse
 

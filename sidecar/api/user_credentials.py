@@ -8,9 +8,10 @@ from sidecar.api.serializers import revocation_headers, rfc3339, to_session
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
 from sidecar.http.endpoint import Endpoint, RequirePermission
-from sidecar.http.problems import not_found, refusal
+from sidecar.http.problems import not_found, rate_limited, refusal
 from sidecar.http.request import Request, Response
 from sidecar.identity.credential_admin import Refused, ResetSent
+from sidecar.identity.hash_limits import Limited
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import NotActive, NoUser, StillInvited
 
@@ -95,6 +96,8 @@ def _refused(outcome: Refused) -> Problem:
                 "the user has not accepted the invitation yet, and has neither sessions nor a password; "
                 "for a new link POST /v1/users/{id}/invitation",
             )
+        case Limited(retry_after):
+            return rate_limited(retry_after)
         case _:
             return refusal(outcome)
 
@@ -117,7 +120,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         _MANAGE,
         sign_out,
         "Sign a user out everywhere",
-        statuses=(204, 403, 404, 409),
+        statuses=(204, 403, 404, 409, 429),
     ),
     Endpoint(
         "POST",
@@ -126,7 +129,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         reset_password,
         "Send a user a link to choose a new password",
         ResetRequestBody,
-        statuses=(200, 400, 403, 404, 409),
+        statuses=(200, 400, 403, 404, 409, 429),
         response_schema=ResetCreated,
     ),
 )

@@ -10,7 +10,7 @@ from functools import partial
 
 from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
 from sidecar.identity.emails import Email
-from sidecar.identity.hash_limits import LoginLimits, MailSource
+from sidecar.identity.hash_limits import Limited, LoginLimits, MailSource
 from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import reset_mail
 from sidecar.identity.outbox import MailOutcome, Outbox
@@ -34,7 +34,7 @@ class ResetSent:
     link: ResetLink | None
 
 
-Refused = NoUser | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
+Refused = NoUser | ActorChanged | UnknownRole | RoleAboveYours | StillInvited | Limited
 ResetSentOutcome = ResetSent | NotActive | Refused
 
 
@@ -79,6 +79,8 @@ class CredentialAdmin:
             target = await self._target(actor, generation, account, user)
             if not isinstance(target, UserRecord):
                 return target
+            if (limited := await self._limited(actor)) is not None:
+                return limited
             done = await self._users.sign_out_everywhere(target.id, actor, expected_role=target.role)
             if isinstance(done, Changed):
                 return await wait_until_applied(self._fleet, done.position)
@@ -98,6 +100,8 @@ class CredentialAdmin:
                 return target
             if not target.may_sign_in:
                 return NotActive()
+            if (limited := await self._limited(actor)) is not None:
+                return limited
             outcome = await self._send(actor, target, show=show)
             if not isinstance(outcome, ActorChanged):
                 return outcome
@@ -114,6 +118,9 @@ class CredentialAdmin:
             return found
         mailed = outbox is not None and outbox.post(partial(self._messages, found), MailSource.USER)
         return ResetSent(mailed, self._reset.link(found, shown=True) if show else None)
+
+    async def _limited(self, actor: Actor) -> Limited | None:
+        return None if actor.user is None else await self._limits.admit_credential_change(actor.user)
 
     async def _may_mail(self, target: UserRecord) -> bool:
         """Check the limits, the recipient's before the account's."""

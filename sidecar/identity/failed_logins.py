@@ -78,18 +78,21 @@ class FailedLogins:
         now = self._clock()
         waiting = self._take()
         due = {account for account, at in self._due.items() if at <= now}
-        try:
-            for account in sorted(waiting.keys() | due):
-                failures = waiting.get(account, [])
-                while True:
-                    seconds = await self._store.count(account, failures[:MAX_CALL])
-                    self._schedule(account, now + seconds if seconds else None)
-                    del failures[:MAX_CALL]
-                    if not failures:
-                        break
-        except StoreUnavailableError:
-            for account, failures in waiting.items():
+        for account in sorted(waiting.keys() | due):
+            failures = waiting.get(account, [])
+            try:
+                await self._write(account, failures, now)
+            except StoreUnavailableError:  # of this account's partition; others may be available
                 self._put_back(account, failures)
+
+    async def _write(self, account: AccountId, failures: list[FailedSignIns], now: float) -> None:
+        """Write and remove ``failures`` in bounded parts. What remains after an exception is not written."""
+        while True:
+            seconds = await self._store.count(account, failures[:MAX_CALL])
+            self._schedule(account, now + seconds if seconds else None)
+            del failures[:MAX_CALL]
+            if not failures:
+                return
 
     def _schedule(self, account: AccountId, at: float | None) -> None:
         if at is None:

@@ -53,6 +53,9 @@ class LoginLimits(Protocol):
     async def admit_profile_change(self, user: UserId) -> Limited | None:
         """Count a change that a user makes to their own profile. Raises StoreUnavailableError."""
 
+    async def admit_credential_change(self, actor: UserId) -> Limited | None:
+        """Count a reset link or a sign-out that ``actor`` makes for another user. Raises StoreUnavailableError."""
+
     async def admit_link(self, address: str) -> Limited | None:
         """Count a link that an address opens without sign-in. Raises StoreUnavailableError."""
 
@@ -81,6 +84,9 @@ class Unlimited:
         """No-op."""
 
     async def admit_profile_change(self, user: UserId) -> Limited | None:  # noqa: ARG002
+        return None
+
+    async def admit_credential_change(self, actor: UserId) -> Limited | None:  # noqa: ARG002
         return None
 
     async def admit_link(self, address: str) -> Limited | None:  # noqa: ARG002

@@ -48,6 +48,9 @@ ACCOUNT: Final = Rate(units=30, seconds=120)
 PROFILE: Final = Rate(units=20, seconds=60)
 """Changes of one user to their own profile: each costs an audit row and an event."""
 
+CREDENTIALS: Final = Rate(units=60, seconds=10)
+"""Reset links and sign-outs that one user makes for others. Each is an audit row and an event for every sidecar."""
+
 LINK: Final = Rate(units=100, seconds=6)
 """Invitations that one address opens. An office behind one address can invite a hundred people at once."""
 
@@ -133,6 +136,9 @@ class LoginRateLimits:
 
     async def admit_profile_change(self, user: UserId) -> Limited | None:
         return await self._admit(self._bucket("profile", PROFILE, user))
+
+    async def admit_credential_change(self, actor: UserId) -> Limited | None:
+        return await self._admit(self._bucket("credentials", CREDENTIALS, actor))
 
     async def admit_link(self, address: str) -> Limited | None:
         return await self._admit(self._bucket("link", LINK, self._address_of(address)))

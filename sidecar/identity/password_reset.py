@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from sidecar.domain.users import Actor, UserId, UserRecord
+from sidecar.domain.users import Actor, UserRecord
 from sidecar.identity.emails import EmailAddress, is_same_mailbox, parse
 from sidecar.identity.hash_limits import LoginLimits, MailSource
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
@@ -75,12 +75,14 @@ class PasswordReset:
         self._clock = clock
 
     def link(self, record: UserRecord, *, shown: bool = False) -> ResetLink:
-        """Create a link for an active user, valid for an hour or until the credential epoch rises.
+        """Create a link for an active user, valid for an hour or until the epoch rises or the role changes.
+
+        The role is part of the proof: who may see a link was decided for that role (R11).
 
         ``shown``: a person other than the mailbox's owner sees the link, so that using it proves no e-mail (R9).
         """
         expires_at = int(self._clock()) + RESET_SECONDS
-        secret = self._secret(record.id, record.epoch, expires_at, shown=shown)
+        secret = self._secret(record, expires_at, shown=shown)
         return ResetLink(reset_link(self._public_url, secret), expires_at)
 
     async def reset(self, token: str, password: str, client: Client, *, sign_in: bool = True) -> ResetOutcome:
@@ -104,6 +106,7 @@ class PasswordReset:
         outcome = await self._users.change_password(
             record.id,
             expected_epoch=record.epoch,
+            expected_role=record.role,
             password_hash=hashed,
             session=session,
             actor=actor,
@@ -128,19 +131,19 @@ class PasswordReset:
         if record is None or not record.may_sign_in:
             return None
         for shown in (False, True):
-            expected = self._secret(record.id, record.epoch, expires_at, shown=shown)
+            expected = self._secret(record, expires_at, shown=shown)
             if hmac.compare_digest(expected.secret, secret.secret):
                 return record, shown
         return None
 
-    def _secret(self, user: UserId, epoch: int, expires_at: int, *, shown: bool) -> Secret:
-        account = account_of(user)
+    def _secret(self, record: UserRecord, expires_at: int, *, shown: bool) -> Secret:
+        account = account_of(record.id)
         if account is None:
             raise ValueError("a reset needs a well-formed user id")
-        kind = ("shown",) if shown else ()
-        proof = self._pepper.mac(Purpose.RESET, user, str(epoch), str(expires_at), *kind)
+        kind = "shown" if shown else "mailed"
+        proof = self._pepper.mac(Purpose.RESET, record.id, str(record.epoch), record.role, str(expires_at), kind)
         expiry = letters(expires_at.to_bytes(5, "big"), _EXPIRY)
-        return Secret(SecretKind.RESET, account, user[-12:], expiry + letters(proof, _PROOF))
+        return Secret(SecretKind.RESET, account, record.id[-12:], expiry + letters(proof, _PROOF))
 
 
 class PasswordResetRequests:

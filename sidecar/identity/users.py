@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, check_assignment
+from sidecar.policy.decide import covers
 from sidecar.policy.generation import Generation
 from sidecar.store.federated_identities import (
     FederatedIdentities,
@@ -102,7 +103,8 @@ class UserAdmin:
             refused = check_assignment(generation, actor, current=_held(generation, target), new=edit.role)
             if refused is not None:
                 return refused
-            outcome = await self._apply(actor, target, edit)
+            raised = edit.role is not None and not covers(generation, target.role, edit.role)
+            outcome = await self._apply(actor, target, edit, voids_link=raised)
             if not isinstance(outcome, ActorChanged):
                 return outcome
         return outcome
@@ -112,9 +114,18 @@ class UserAdmin:
         target = await self.find(account, user)
         return NoUser() if target is None else await self._apply(actor, target, UserEdit(status=status))
 
-    async def _apply(self, actor: Actor, target: UserRecord, edit: UserEdit) -> EditOutcome:
+    async def _apply(
+        self, actor: Actor, target: UserRecord, edit: UserEdit, *, voids_link: bool = False
+    ) -> EditOutcome:
+        """``voids_link``: an invitation link that was made for a lesser role must not give the new one (R11)."""
         changed = await self._users.change(
-            actor, target.id, role=edit.role, name=edit.name, status=edit.status, expected_role=target.role
+            actor,
+            target.id,
+            role=edit.role,
+            name=edit.name,
+            status=edit.status,
+            expected_role=target.role,
+            voids_link=voids_link,
         )
         match changed:
             case Changed(record, position):

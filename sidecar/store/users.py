@@ -28,11 +28,8 @@ from sidecar.tokens.ids import account_of
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Record and password hash for a sign-in.
-
-    ``reset_required``: the epoch was repaired after a data loss, so the hash may be of an older password. A correct
-    password then results in ``password_reset_required``.
-    """
+    """Record and password hash. ``reset_required``: the epoch was repaired after a data loss, so the hash may be of an
+    older password. A correct one then results in ``password_reset_required``."""
 
     record: UserRecord
     password_hash: str
@@ -117,8 +114,9 @@ class Users:
         name: str | None = None,
         status: Status | None = None,
         expected_role: str | None = None,
+        voids_link: bool = False,
     ) -> UserOutcome:
-        """Change role, name and status of a user, all or nothing.
+        """Change role, name and status, all or nothing. ``voids_link``: the link of an open invitation stops working.
 
         ``expected_role``: the target's role when R11 was checked; ActorChanged when the stored role differs.
         ``status``: ACTIVE or SUSPENDED. For an invited user, expired or not, it results in StillInvited; role and name
@@ -138,6 +136,7 @@ class Users:
             name=name,
             status=status,
             expected_role=expected_role or "",
+            voids_link=voids_link,
         )
         return _outcome(account, reply)
 
@@ -165,6 +164,7 @@ class Users:
         uid: UserId,
         *,
         expected_epoch: int,
+        expected_role: str | None = None,
         password_hash: str,
         session: NewSession | None,
         actor: Actor,
@@ -172,7 +172,7 @@ class Users:
     ) -> PasswordChanged | Stale | NoUser | ActorChanged:
         """Set the password hash, raise the epoch, end all sessions and open ``session``, in one script.
 
-        Returns Stale when the epoch is not ``expected_epoch``, NoUser also when the user is not active.
+        Returns Stale when epoch or role is not the expected one, NoUser also when the user is not active.
         ``proves_email``: set the e-mail to verified (True) or unverified (False) (R9); None leaves it unchanged.
         """
         if (account := account_of(uid)) is None:
@@ -184,6 +184,7 @@ class Users:
             actor,
             uid=uid,
             epoch=str(expected_epoch),
+            expected_role=expected_role,
             pw=password_hash,
             session=session_argument(session),
             proves=None if proves_email is None else str(int(proves_email)),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sidecar.domain.users import Actor, Status
+from sidecar.identity.hash_limits import Limited
 from tests.fixtures import OTHER_PASSWORD, PASSWORD
 
 CALLS = [("GET", "sessions", None), ("DELETE", "sessions", None), ("POST", "password-reset", {})]
@@ -210,3 +211,43 @@ async def test_users_list_shows_proof_sessions_and_inviter(web, town, ada):
     assert (await web.ask("DELETE", f"/v1/users/{ada.id}", token=token)).status == 204
     listed = (await web.ask("GET", "/v1/users", token=token)).body["users"]
     assert {one["email"]: one["inviter"] for one in listed}["bob@example.com"] == "Ada"
+
+
+async def test_R11_a_reset_link_ends_with_the_role_it_was_made_for(web, town, ada):
+    admin = await web.token("ada@example.com")
+    mark = await town.join(ada, "mark@example.com", "marketer")
+    made = await web.ask("POST", f"/v1/users/{mark.id}/password-reset", {"show": True}, token=admin)
+    token = secret(made.body["reset"]["url"])
+    raised = await web.ask("PATCH", f"/v1/users/{mark.id}", {"role": "account-administrator"}, token=admin)
+    assert raised.status == 200
+    used = await web.ask("POST", "/v1/password/reset", {"token": token, "password": OTHER_PASSWORD})
+    assert (used.status, used.body["code"]) == (410, "invitation_gone")
+
+
+async def test_R11_an_invitation_link_ends_when_its_role_is_raised(web, town, ada):
+    admin = await web.token("ada@example.com")
+    sent = {"email": "nina@example.com", "role": "marketer"}
+    invited = (await web.ask("POST", "/v1/users", sent, token=admin)).body
+    link = {"token": secret(invited["invitation"]["url"])}
+    path = f"/v1/users/{invited['user']['id']}"
+    for name in ("Nina", "Nina N."):  # a name or the same role leaves the link as it is
+        assert (await web.ask("PATCH", path, {"name": name, "role": "marketer"}, token=admin)).status == 200
+    assert (await web.ask("POST", "/v1/invitations/show", link)).status == 200
+    assert (await web.ask("PATCH", path, {"role": "developer"}, token=admin)).status == 200
+    for call, body in (("show", link), ("accept", {**link, "password": OTHER_PASSWORD})):
+        assert (await web.ask("POST", f"/v1/invitations/{call}", body)).status == 410
+    again = await web.ask("POST", f"{path}/invitation", token=admin)
+    fresh = {"token": secret(again.body["invitation"]["url"]), "password": OTHER_PASSWORD}
+    assert (await web.ask("POST", "/v1/invitations/accept", fresh)).status == 201
+
+
+async def test_R16_resets_and_sign_outs_of_others_are_limited(web, town, ada):
+    admin = await web.token("ada@example.com")
+    mark = await town.join(ada, "mark@example.com", "marketer")
+    town.limits.refuse = Limited(7)
+    for method, path, body in CALLS[1:]:
+        answer = await web.ask(method, f"/v1/users/{mark.id}/{path}", body, token=admin)
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
+    town.limits.refuse = None
+    assert not await audited(web, admin, "user.reset_link")
+    assert not await audited(web, admin, "user.signed_out")

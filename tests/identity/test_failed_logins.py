@@ -84,6 +84,7 @@ async def test_one_row_per_user_and_minute_counts_them(town, store, ada):
     assert row.after["addresses"] == [f"192.0.2.{number}" for number in range(5)]
     assert int(row.after["minute"]) % 60_000 == 0
     assert (row.target_email, row.address) == ("ada@example.com", "192.0.2.0")
+    assert row.actor == "", "anyone can fail a sign-in: the user did nothing"
     assert (rows[bob.id].after["count"], rows[bob.id].after["addresses"]) == (1, ["192.0.2.9"])
     await settle(town, store, ada)
     assert len(await failures(town, ada.account)) == 2
@@ -236,3 +237,22 @@ async def test_memory_for_counts_is_bounded(ada, monkeypatch):
         logins.count([record], "192.0.2.1")
     await logins.flush()
     assert store.counted == [(ada.account, [(ada.id, 2, ("192.0.2.1",))])]
+
+
+async def test_an_outage_of_one_account_keeps_no_other_waiting():
+    written = []
+
+    class OneOut:
+        async def count(self, account, failures):
+            if account == "acc_a":
+                raise StoreUnavailableError("partition 00 is out")
+            written.extend(failures)
+            return 0
+
+    counts = FailedLogins(OneOut())
+    for account in ("acc_a", "acc_b"):
+        counts.count([SimpleNamespace(account=account, id=f"usr_{account}")], "192.0.2.1")
+    for _ in range(2):
+        await counts.flush()
+    assert [one.user for one in written] == ["usr_acc_b"]
+    assert [user for _, user in counts._users] == ["usr_acc_a"]

@@ -40,7 +40,7 @@ local function settle(field)
   redis.call('HSET', hours, 'hour', its_hour)
   if tonumber(redis.call('HGET', hours, 'rows') or '0') < MOST then
     audit('sign_in.failed', uid, nil, { count = sum.count, addresses = sum.addresses, minute = int(tonumber(at) * MINUTE) },
-      uid, sum.addresses[1] or 'sign-in')
+      '', sum.addresses[1] or 'sign-in')
     redis.call('HINCRBY', hours, 'rows', 1)
   else
     redis.call('HINCRBY', hours, 'rest', sum.count)

@@ -26,6 +26,7 @@ if not waiting then
   if not administers then settle_admin(A.uid, role, status) end
 end
 redis.call('HSET', home, unpack(set))
+if waiting and A.voids_link then redis.call('HDEL', home, 'th') end
 -- R51: after the record, so that a failed script never leaves an administrator only in the index.
 if administers and not waiting then settle_admin(A.uid, role, status) end
 audit('user.changed', A.uid, { role = was.role, name = was.name, status = was.st },

@@ -4,9 +4,9 @@
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)
-local now = redis.call('HMGET', home, 'tv', 'st', 'hold')
+local now = redis.call('HMGET', home, 'tv', 'st', 'hold', 'role')
 if not now[1] or now[2] ~= 'active' or now[3] then return outcome('no_user') end
-if now[1] ~= A.epoch then return answer({ o = 'stale', tv = now[1] }) end
+if now[1] ~= A.epoch or (A.expected_role and now[4] ~= A.expected_role) then return answer({ o = 'stale', tv = now[1] }) end
 if not actor_holds() then return outcome('actor_changed') end
 
 local epoch = int(tonumber(now[1]) + 1)
