@@ -5,23 +5,17 @@ import { Problem, send, whoAmI } from "./api.js";
 import { changeFailed, hideBanner, persistently } from "./banner.js";
 import { byId, fill, focusHeading, h, list, sentence, time } from "./dom.js";
 import { connect, newPasswordFields, textField, words } from "./form.js";
+import { headed, onToken } from "./link-token.js";
 
 /**
  * @typedef {{account: string, inviter: string | null, role: {id: string, title: string, opens: string[]},
  *   email: string, name: string, expires_at: string}} Invitation
  */
 
-const token = location.hash.slice(1);
-history.replaceState(null, "", location.pathname);
+/** Token of the link that was opened last. */
+let token = "";
 
 const content = byId("content");
-
-/** @param {string} text */
-function headed(text) {
-  const heading = document.querySelector("h1");
-  if (heading) heading.textContent = text;
-  document.title = text;
-}
 
 function gone() {
   headed("This invitation is no longer valid");
@@ -47,6 +41,7 @@ function facts(invitation) {
 
 /** @param {Invitation} invitation */
 function drawForm(invitation) {
+  const opened = token;
   const name = textField({ label: "Your name", name: "name", autocomplete: "name", value: invitation.name, maxlength: 100 });
   const { first, again, same } = newPasswordFields("Password", "Repeat password");
   const form = h("form", { class: "stack" },
@@ -58,11 +53,11 @@ function drawForm(invitation) {
     check: same,
     at: { weak_password: first },
     refused: (problem) => {
-      if (problem.code === "invitation_gone") gone();
+      if (problem.code === "invitation_gone" && form.isConnected) gone();
       return problem.code === "invitation_gone";
     },
     send: async () => {
-      const body = { token, password: first.value(), name: name.value().trim(), tokens: false };
+      const body = { token: opened, password: first.value(), name: name.value().trim(), tokens: false };
       const joined = await send("POST", "/v1/invitations/accept", body, { anonymous: true });
       await enter(invitation, joined, first.value());
     },
@@ -114,21 +109,25 @@ function drawSignedIn(invitation, me) {
   out.focus();
 }
 
-async function open() {
-  if (!token) return gone();
+/** @param {string} opened */
+async function open(opened) {
+  token = opened;
+  fill(content);
   const me = persistently(whoAmI);
   try {
     /** @type {Invitation} */
-    const invitation = await persistently(() => send("POST", "/v1/invitations/show", { token }, { anonymous: true }));
-    headed(`Join ${invitation.account}`);
+    const invitation = await persistently(() => send("POST", "/v1/invitations/show", { token: opened }, { anonymous: true }));
     const signedIn = await me;
+    if (opened !== token) return;
+    headed(`Join ${invitation.account}`);
     if (signedIn) drawSignedIn(invitation, signedIn);
     else drawForm(invitation);
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
+    if (opened !== token) return;
     if (problem.code === "invitation_gone") gone();
     else fill(content, h("p", { class: "form-error", role: "alert" }, problem.code === "rate_limited" ? words(problem) : sentence(problem.detail)));
   }
 }
 
-void open();
+onToken("Join", (opened) => void open(opened));

@@ -4,40 +4,35 @@
 import { send } from "./api.js";
 import { byId, fill, focusHeading, h } from "./dom.js";
 import { connect, newPasswordFields } from "./form.js";
+import { headed, onToken } from "./link-token.js";
 
-const token = location.hash.slice(1);
-history.replaceState(null, "", location.pathname);
-
-const { first, again, same } = newPasswordFields("New password", "Repeat new password");
-const form = h("form", { class: "stack" }, first.element, again.element,
-  h("p", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Set new password")));
-
-connect(form, {
-  fields: [first, again],
-  check: same,
-  at: { weak_password: first, same_password: first },
-  refused: (problem) => {
-    if (problem.code === "invitation_gone") gone();
-    return problem.code === "invitation_gone";
-  },
-  send: async () => {
-    await send("POST", "/v1/password/reset", { token, password: first.value(), tokens: false }, { anonymous: true });
-    location.replace("/console/sign-in?done=reset");
-  },
-});
+/** @param {string} token */
+function open(token) {
+  const { first, again, same } = newPasswordFields("New password", "Repeat new password");
+  const form = h("form", { class: "stack" }, first.element, again.element,
+    h("p", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Set new password")));
+  connect(form, {
+    fields: [first, again],
+    check: same,
+    at: { weak_password: first, same_password: first },
+    refused: (problem) => {
+      if (problem.code === "invitation_gone" && form.isConnected) gone();
+      return problem.code === "invitation_gone";
+    },
+    send: async () => {
+      await send("POST", "/v1/password/reset", { token, password: first.value(), tokens: false }, { anonymous: true });
+      location.replace("/console/sign-in?done=reset");
+    },
+  });
+  fill(byId("content"), form);
+  first.input.focus();
+}
 
 function gone() {
-  const heading = document.querySelector("h1");
-  if (heading) heading.textContent = "This link is no longer valid";
-  document.title = "This link is no longer valid";
+  headed("This link is no longer valid");
   fill(byId("content"), h("p", null, "A link works once, for one hour, and a newer one replaces it."),
     h("p", { class: "actions" }, h("a", { class: "button primary", href: "/console/forgot" }, "Ask for a new link")));
   focusHeading();
 }
 
-if (token) {
-  fill(byId("content"), form);
-  first.input.focus();
-} else {
-  gone();
-}
+onToken("Choose a new password", open);

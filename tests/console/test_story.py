@@ -312,3 +312,33 @@ def test_a_name_is_changed(visit: Visit, account: Account) -> None:
     at_bob.hears(re.compile(r"\w"))
     expect(at_bob.page.get_by_role("banner").get_by_role("button", name="Robert Berg")).to_be_visible()
     assert account.member(bob.email)["name"] == "Robert Berg"
+
+
+@pytest.mark.parametrize("page", ["invitation", "reset"])
+def test_a_second_link_in_the_same_tab_starts_over(visit: Visit, account: Account, page: str) -> None:
+    if page == "invitation":
+        link, heading = account.invite("Bob Berg", "marketer")[1], f"Join {account.name}"
+    else:
+        link, heading = account.reset_link(account.admin), "Choose a new password"
+    visitor = visit().open(f"/console/{page}#{'x' * 43}")
+    if page == "invitation":
+        visitor.sees("This invitation is no longer valid")
+    else:
+        visitor.field("New password").fill(NEW_PASSWORD)
+        visitor.field("Repeat new password").fill(NEW_PASSWORD)
+        visitor.button("Set new password").click()
+        visitor.sees("This link is no longer valid")
+    visitor.open(link).sees(heading)
+    expect(visitor.page.locator("form")).to_be_visible()
+    expect(visitor.page.locator("input[type=password]").first).to_have_value("")
+    assert "#" not in visitor.page.url
+
+
+@pytest.mark.parametrize("page", ["invitation", "reset"])
+def test_a_page_without_its_token_asks_for_the_link(visit: Visit, account: Account, page: str) -> None:
+    link = account.invite("Bob Berg", "marketer")[1] if page == "invitation" else account.reset_link(account.admin)
+    visitor = visit().open(link)
+    expect(visitor.page.locator("form")).to_be_visible()
+    visitor.page.reload()
+    expect(visitor.page.get_by_text("Open the link again, copied completely.")).to_be_visible()
+    expect(visitor.page.get_by_role("heading", level=1)).not_to_contain_text("no longer valid")
