@@ -56,9 +56,10 @@ start({
  */
 function drawSeats(place, session, seats, context) {
   const sum = `${plural(seats.members, "member")} + ${plural(seats.invited, "invitation")} = ${seats.used} of ${plural(seats.cap, "seat")}`;
+  const max = Math.max(seats.cap, 1);
   const line = h("div", { class: "row" },
     h("p", { id: "seats" }, sum),
-    h("meter", { min: 0, max: Math.max(seats.cap, 1), value: seats.used, "aria-labelledby": "seats" }));
+    h("meter", { min: 0, max, high: max - 0.5, optimum: 0, value: seats.used, "aria-labelledby": "seats" })); // full: not green
   if (!session.can("users", "manage")) {
     fill(place, line);
     return;
