@@ -62,6 +62,9 @@ export async function send(method, path, body, options) {
   return (await exchange(method, path, body, options)).body;
 }
 
+/** True once a call of this page was allowed: a later 401 means that the session has ended. */
+let signedIn = false;
+
 /**
  * Send a request, return status, headers and body. Throws Problem.
  *
@@ -75,7 +78,9 @@ export async function send(method, path, body, options) {
  */
 export async function exchange(method, path, body, options = {}) {
   try {
-    return await attempt(method, path, body, options);
+    const answer = await attempt(method, path, body, options);
+    signedIn ||= !options.anonymous;
+    return answer;
   } catch (problem) {
     if (!(problem instanceof Problem) || problem.status !== 401 || options.anonymous) throw problem;
   }
@@ -86,7 +91,7 @@ export async function exchange(method, path, body, options = {}) {
       if (!(problem instanceof Problem) || problem.status !== 401) throw problem;
     }
   }
-  location.assign(`/console/sign-in?rd=${location.pathname}${location.search}`);
+  location.assign(`/console/sign-in?${signedIn ? "done=ended&" : ""}rd=${location.pathname}${location.search}`);
   return new Promise(() => undefined);
 }
 

@@ -24,6 +24,14 @@ export function rdOf(search) {
 }
 
 /**
+ * Return `done` of a query, or "": why a page of the console leads here. It is the first parameter.
+ * @param {string} search `location.search`
+ */
+export function doneOf(search) {
+  return /^\?done=([a-z]+)(?=&rd=|$)/.exec(search)?.[1] ?? "";
+}
+
+/**
  * Return the address to go to after signing in, or null: then the first page that the permissions open.
  * @param {string} search `location.search`
  * @param {string} origin `location.origin`

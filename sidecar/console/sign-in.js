@@ -4,7 +4,7 @@
 import { Problem, send } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { connect, passwordField, selectField, textField } from "./form.js";
-import { destination } from "./rd.js";
+import { destination, doneOf } from "./rd.js";
 
 const email = textField({ label: "E-mail", name: "username", type: "email", autocomplete: "username" });
 const password = passwordField({ label: "Password", name: "password", autocomplete: "current-password" });
@@ -57,12 +57,13 @@ function choose(problem) {
   return true;
 }
 
-/** Texts for those that another page of the console sends here. @type {Record<string, string>} */
-const DONE = {
-  "?done=reset": "Your password has been changed. Sign in with the new one.",
-  "?done=joined": "You have joined. Sign in with your new password.",
-};
-const done = DONE[location.search];
+/** Texts for those that another page of the console sends here. */
+const DONE = new Map([
+  ["reset", "Your password has been changed. Sign in with the new one."],
+  ["joined", "You have joined. Sign in with your new password."],
+  ["ended", "Your session ended. Sign in again."],
+]);
+const done = DONE.get(doneOf(location.search));
 
 fill(byId("content"), done ? h("p", { class: "notice" }, done) : null, form, h("p", null, h("a", { href: "/console/forgot" }, "Forgot your password?")));
 email.input.focus();
