@@ -90,7 +90,7 @@ function drawSessions(place, sessions, refresh) {
       },
       { title: "Address", cell: (one) => one.address || "unknown" },
       { title: "Signed in", cell: (one) => time(one.created_at) },
-      { title: "Last active", cell: (one) => time(one.refreshed_at, "ago") },
+      { title: "Last active", cell: (one) => (one.current ? "now" : time(one.refreshed_at, "ago")) },
       { title: "Sign out", actions: true, cell: (one) => endButton(one, heading, refresh) },
     ], sessions)));
 }

@@ -16,6 +16,7 @@ const MIN_PASSWORD = 12;
  * @property {() => string} value
  * @property {(error: import("./dom.js").Child) => void} setError
  * @property {string | null} missing error of an empty field; null: may be empty
+ * @property {() => string} [fault] error of what was typed, or ""
  * @property {(busy: boolean) => void} setBusy
  */
 
@@ -47,6 +48,7 @@ export function textField(options) {
   return {
     element, input, control: input, missing, setError: parts.setError,
     value: () => input.value,
+    fault: () => (type === "email" && !input.value.includes("@") ? "Enter a whole e-mail address, like ada@example.com." : ""),
     setBusy: (busy) => {
       input.readOnly = busy;
     },
@@ -165,8 +167,8 @@ export function connect(form, { fields, send, check, at = {}, refused, explain }
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (form.getAttribute("aria-busy") === "true") return;
-    clearErrors(form, fields);
-    for (const one of fields) if (one.missing !== null && one.value() === "") one.setError(one.missing);
+    clearErrors(form);
+    for (const one of fields) one.setError(one.value() === "" ? one.missing : one.fault?.());
     const checked = check ? check() : true;
     if (focusFirstError(fields) || !checked) return;
     hideBanner();
@@ -233,7 +235,7 @@ export function words(problem) {
   if (problem.code === "rate_limited" && problem.retryAfter !== null) {
     return `Too many attempts. Try again in ${wait(problem.retryAfter)}.`;
   }
-  return sentence(problem.detail.replace(/ - at `\$[^`]*`$/, ""));
+  return sentence(problem.detail.replace(/ - at `\$[^`]*`$/, "").replace(/^email\b/, "e-mail"));
 }
 
 /** @param {number} seconds */
@@ -261,12 +263,8 @@ function focusFirstError(fields) {
   return first !== undefined;
 }
 
-/**
- * @param {HTMLFormElement} form
- * @param {Field[]} fields
- */
-function clearErrors(form, fields) {
-  for (const one of fields) one.setError("");
+/** @param {HTMLFormElement} form */
+function clearErrors(form) {
   for (const one of form.querySelectorAll(":scope > .form-error")) {
     if (one instanceof HTMLElement) one.hidden = true;
   }
@@ -335,6 +333,7 @@ export function newPasswordFields(label, repeated, name = "password") {
       : count < MIN_PASSWORD ? `${count} of at least ${MIN_PASSWORD} characters.`
       : `${count} characters: long enough.`;
   });
+  first.fault = () => ([...first.value()].length < MIN_PASSWORD ? `Use at least ${MIN_PASSWORD} characters.` : "");
   const same = () => {
     if (again.value() === "" || first.value() === again.value()) return true;
     again.setError("The two passwords differ. Type the same one twice.");
@@ -345,6 +344,6 @@ export function newPasswordFields(label, repeated, name = "password") {
 
 /** @param {string} label */
 function lowered(label) {
-  const article = /^(your|the|repeat|old|new)\b/i.test(label) ? "" : /^[aeio]/i.test(label) ? "an " : "a ";
+  const article = /^your\b/i.test(label) ? "" : /^[aeio]/i.test(label) ? "an " : "a ";
   return article + label.charAt(0).toLowerCase() + label.slice(1);
 }

@@ -41,7 +41,7 @@ export function actionsFor(member, context) {
   const item = (title, act, danger = false) => ({
     title, danger, act: (/** @type {HTMLElement} */ opener) => act(member, context, opener),
   });
-  const again = item("Invite again", inviteAgain);
+  const again = item("Invite again", inviteAgain, true);
   if (member.id === context.own) return [role];
   if (member.status === "invited") {
     return [item("New invitation link", newLink), role, note, again, item("Revoke invitation", revoke, true)];
@@ -187,7 +187,7 @@ function passwordReset(member, context, opener) {
   const name = nameOf(member);
   const dialog = confirmDialog({
     title: `Send password reset to ${name}`, verb: "Send password reset", opener, danger: false,
-    body: h("p", null, `A mail with a link goes to ${member.email}. The present password works until the link is used.`),
+    body: h("p", null, `If mail is set up, a mail with a link goes to ${member.email}; else you get the link to hand over. The present password works until the link is used.`),
     act: async () => {
       const { mailed } = await send("POST", `${path(member)}/password-reset`, {});
       if (mailed) {
@@ -207,7 +207,7 @@ function offerLink(member, context, opener) {
   const name = nameOf(member);
   const dialog = confirmDialog({
     title: `No mail was sent to ${name}`, verb: "Show the link", opener, danger: false,
-    body: h("p", null, `There is no mail server. You can hand over the link yourself; the e-mail of ${name} then counts as not verified.`),
+    body: h("p", null, `No mail server is set up. You can hand over the link yourself; the e-mail of ${name} then counts as not verified.`),
     act: async () => {
       const { reset } = await send("POST", `${path(member)}/password-reset`, { show: true });
       const close = h("button", { type: "button", onclick: () => dialog.close() }, "Done");

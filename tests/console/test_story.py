@@ -342,3 +342,81 @@ def test_a_page_without_its_token_asks_for_the_link(visit: Visit, account: Accou
     visitor.page.reload()
     expect(visitor.page.get_by_text("Open the link again, copied completely.")).to_be_visible()
     expect(visitor.page.get_by_role("heading", level=1)).not_to_contain_text("no longer valid")
+
+
+def test_a_reset_without_mail_leads_to_the_link(visit: Visit, account: Account) -> None:
+    account.join("Bob Berg", "marketer")
+    at_ada = visit(account.admin).open("/console/users")
+    at_ada.choose("Bob Berg", "Send password reset")
+    dialog = at_ada.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("If mail is set up, ")
+    dialog.get_by_role("button", name="Send password reset").click()
+    dialog.get_by_role("button", name="Show the link").click()
+    assert "/console/reset#" in at_ada.link_in(dialog)
+
+
+@pytest.mark.parametrize("page", ["forgot", "sign-in"])
+def test_text_that_is_no_e_mail_is_not_sent(visit: Visit, page: str) -> None:
+    visitor = visit().open(f"/console/{page}")
+    visitor.field("E-mail").fill("bob")
+    visitor.field("E-mail").press("Enter")
+    expect(visitor.field("E-mail")).to_have_attribute("aria-invalid", "true")
+    expect(visitor.field("E-mail")).to_be_focused()
+    assert [one.url for one in visitor.responses if one.request.method == "POST"] == []
+
+
+def test_a_form_whose_session_ended_says_so(visit: Visit, account: Account) -> None:
+    bob = account.join("Bob Berg", "marketer")
+    at_bob = visit(bob).open("/console/account-settings")
+    at_bob.sees("Account settings")
+    account.ask("DELETE", f"/v1/users/{bob.id}/sessions")
+    at_bob.field("Name").fill("Robert Berg")
+    at_bob.button("Save name").click()
+    at_bob.sees("Sign in")
+    expect(at_bob.page.get_by_text("Your session ended. Sign in again.")).to_be_visible()
+    at_bob.sign_in(bob)
+    at_bob.sees("Account settings")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?rd=/console/users?done=ended", "?done=constructor", "?done=ended2", "?x=1&done=ended"]
+)
+def test_only_a_first_done_has_a_text(visit: Visit, query: str) -> None:
+    visitor = visit().open(f"/console/sign-in{query}")
+    visitor.sees("Sign in")
+    expect(visitor.page.locator(".notice")).to_have_count(0)
+
+
+def test_all_wrong_fields_are_named_at_once(visit: Visit, account: Account) -> None:
+    at_ada = visit(account.admin).open("/console/account-settings")
+    at_ada.button("Change password").click()
+    dialog = at_ada.dialog("Change password")
+    dialog.get_by_role("button", name="Submit").click()
+    for text in ("Enter your old password.", "Enter a new password.", "Repeat the password."):
+        expect(dialog.get_by_text(text, exact=True)).to_be_visible()
+    dialog.get_by_label("New password", exact=True).fill("short")
+    dialog.get_by_label("Repeat new password").fill("other")
+    dialog.get_by_role("button", name="Submit").click()
+    expect(dialog.locator("[aria-invalid=true]")).to_have_count(3)
+    expect(dialog.get_by_label("Old password")).to_be_focused()
+
+
+def test_the_words_of_the_api_name_the_field_as_its_label(visit: Visit, account: Account) -> None:
+    at_ada = visit(account.admin).open("/console/users")
+    dialog = at_ada.invite("Bob Berg", "bob@", "Marketer")
+    expect(dialog.get_by_text("E-mail is not an e-mail address")).to_be_visible()
+
+
+def test_the_own_session_is_active_now(visit: Visit, account: Account) -> None:
+    page = visit(account.admin).open("/console/account-settings").page
+    own = page.get_by_role("table", name="Sessions").get_by_role("row").filter(has_text="This session")
+    expect(own.locator("[data-label='Last active']")).to_have_text("now")
+
+
+def test_invite_again_looks_like_the_removal_it_is(visit: Visit, account: Account) -> None:
+    account.join("Bob Berg", "marketer")
+    at_ada = visit(account.admin).open("/console/users")
+    at_ada.page.get_by_role("button", name="Actions for Bob Berg", exact=True).click()
+    colour = "(one) => getComputedStyle(one).color"
+    again, remove = at_ada.menu_item("Invite again"), at_ada.menu_item("Remove")
+    assert again.evaluate(colour) == remove.evaluate(colour) != at_ada.menu_item("Change role").evaluate(colour)
