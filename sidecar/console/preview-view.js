@@ -1,7 +1,7 @@
 // @ts-check
 /** The report of a preview on the page. */
 
-import { h, list, plural } from "./dom.js";
+import { fill, h, list, plural, status } from "./dom.js";
 import { changes, compiles, failedLine, findings, omittedLine, routeLines, summary } from "./preview-report.js";
 import { table } from "./table.js";
 
@@ -10,35 +10,44 @@ import { table } from "./table.js";
  * @typedef {import("./preview-report.js").Diagnostic} Diagnostic
  * @typedef {import("./preview-report.js").ChangeLine} ChangeLine
  * @typedef {import("./titles.js").Titles} Titles
+ * @typedef {{element: HTMLElement, heading: HTMLElement, outdate: () => void}} Report
  */
 
 /**
- * Return the report and its heading, which gets the focus.
+ * Return the report and its heading, which gets the focus. `outdate` withdraws its verdict after a change of the edit.
  * @param {Preview} found
  * @param {Titles} titles
  * @param {string[]} edited names of the edited files
  * @param {(file: string, line: number) => void} reveal shows a line of an edited file
- * @returns {{element: HTMLElement, heading: HTMLElement}}
+ * @returns {Report}
  */
 export function report(found, titles, edited, reveal) {
   const text = summary(found);
   const rejected = text.startsWith("This edit would be rejected");
   const heading = h("h3", { tabindex: "-1", class: rejected ? "outcome bad" : "outcome good" }, text);
   const omitted = omittedLine(found);
+  const element = h("div", { class: "report" },
+    heading,
+    compiles(found)
+      ? [
+        cells("Opens", "opens", changes(found, "allow", titles), "It opens no permission."),
+        cells("Closes", "closes", changes(found, "deny", titles), "It closes no permission."),
+        routes(found, titles),
+        failed(found, titles),
+      ]
+      : h("p", null, "What it opens and closes is known once the files have no such error."),
+    diagnostics(findings(found), edited, reveal),
+    omitted ? h("p", { class: "soft" }, omitted) : null);
   return {
     heading,
-    element: h("div", { class: "report" },
-      heading,
-      compiles(found)
-        ? [
-          cells("Opens", "opens", changes(found, "allow", titles), "It opens no permission."),
-          cells("Closes", "closes", changes(found, "deny", titles), "It closes no permission."),
-          routes(found, titles),
-          failed(found, titles),
-        ]
-        : h("p", null, "What it opens and closes is known once the files have no such error."),
-      diagnostics(findings(found), edited, reveal),
-      omitted ? h("p", { class: "soft" }, omitted) : null),
+    element,
+    outdate: () => {
+      const text = "Outdated: the edit has changed since this preview.";
+      fill(heading, text);
+      heading.className = "outcome";
+      element.classList.add("outdated");
+      status(text);
+    },
   };
 }
 

@@ -14,8 +14,13 @@ const MOST_BYTES = 1024 * 1024;
 
 /** @param {Titles} titles */
 export function tryEdit(titles) {
-  const drafts = new Drafts();
   const found = h("div", { class: "stack" });
+  /** @type {import("./preview-view.js").Report | null} */
+  let shown = null;
+  const drafts = new Drafts(() => {
+    shown?.outdate();
+    shown = null;
+  });
   const form = h("form", { class: "stack" },
     drafts.chooser.element,
     drafts.file.element,
@@ -29,12 +34,14 @@ export function tryEdit(titles) {
     check: () => drafts.check(),
     send: async () => {
       fill(found);
+      const { changes } = drafts;
       const [view, body] = await Promise.all([
         onDemand(() => import("./preview-view.js")),
         send("POST", "/v1/policy/preview", { files: drafts.content() }),
       ]);
-      const shown = view.report(body, titles, drafts.names(), (name, line) => drafts.reveal(name, line));
+      shown = view.report(body, titles, drafts.names(), (name, line) => drafts.reveal(name, line));
       fill(found, shown.element);
+      if (changes !== drafts.changes) shown.outdate(); // a file was dropped or removed meanwhile
       shown.heading.focus();
     },
   });
@@ -47,9 +54,14 @@ export function tryEdit(titles) {
 
 /** The files of the edit by name, with the fields that fill them. */
 class Drafts {
-  constructor() {
+  /** @param {() => void} changed runs after each change of the edit */
+  constructor(changed) {
+    this.changed = changed;
+    this.changes = 0;
     /** @type {Map<string, string>} */
     this.texts = new Map();
+    /** Files whose text was typed or pasted. @type {Set<string>} */
+    this.typed = new Set();
     this.list = h("ul", { class: "files", "aria-label": "Files of this edit", hidden: true });
     this.chooser = chooser((files) => void this.add(files));
     this.file = selectField({
@@ -57,15 +69,17 @@ class Drafts {
     });
     this.text = textArea("Its whole text", "Paste the whole file, not only the edited lines.");
     this.file.select.addEventListener("change", () => this.show(this.file.value()));
-    this.text.control.addEventListener("input", () => this.set(this.file.value(), this.text.value()));
+    this.text.control.addEventListener("input", () => this.set(this.file.value(), this.text.value(), true));
   }
 
   names() {
     return [...this.texts.keys()];
   }
 
+  /** Return the files as they are sent: typed text ends with a newline, a chosen file stays as it is. */
   content() {
-    return Object.fromEntries(this.texts);
+    return Object.fromEntries([...this.texts].map(([name, text]) =>
+      [name, this.typed.has(name) && !text.endsWith("\n") ? `${text}\n` : text]));
   }
 
   /**
@@ -99,8 +113,13 @@ class Drafts {
   /**
    * @param {string} name
    * @param {string} text empty removes the file from the edit
+   * @param {boolean} typed typed or pasted
    */
-  set(name, text) {
+  set(name, text, typed = false) {
+    this.changes += 1;
+    this.changed();
+    if (typed) this.typed.add(name);
+    else this.typed.delete(name);
     if (text === "") this.texts.delete(name);
     else this.texts.set(name, text);
     this.list.hidden = this.texts.size === 0;

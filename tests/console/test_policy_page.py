@@ -126,6 +126,28 @@ def test_pasted_text_is_previewed_and_findings_lead_to_lines(ada: Visitor) -> No
     assert area.evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)") == wrong
 
 
+def test_a_change_of_the_edit_withdraws_the_verdict(ada: Visitor) -> None:
+    outdated = "Outdated: the edit has changed since this preview."
+    ada.field("Its whole text").fill(POLICY)
+    found = report(ada)
+    expect(found).to_contain_text("This edit changes no permission and no route.")
+    ada.field("Its whole text").press("End")
+    ada.page.keyboard.type("x")
+    expect(found.get_by_role("heading", level=3)).to_have_text(outdated)
+    expect(found).not_to_contain_text("This edit changes no")
+    ada.hears(outdated)
+    expect(report(ada)).not_to_contain_text("Outdated")
+    ada.button("Remove policy.csv").click()
+    expect(found.get_by_role("heading", level=3)).to_have_text(outdated)
+
+
+def test_pasted_text_needs_no_final_newline(ada: Visitor) -> None:
+    ada.field("Its whole text").fill(POLICY + "p, marketeer, billing, view, allow")
+    expect(report(ada)).to_contain_text("This edit would be rejected: 1 error.")
+    choose_file(ada, "policy.csv", POLICY.rstrip("\n").encode())
+    expect(report(ada)).to_contain_text("the last line has no line end")
+
+
 def test_dropped_files_are_taken(ada: Visitor) -> None:
     data = ada.page.evaluate_handle(
         """(text) => { const data = new DataTransfer();
