@@ -1,7 +1,8 @@
 """Console: the static pages below ``/console/``, served from memory.
 
 A page contains no data, so it needs no sign-in and no store; its scripts call the API. ``NAME.html`` is served as
-``/console/NAME``, ``index.html`` as ``/console/``, every other file by its name. ``/`` and ``/console`` redirect there.
+``/console/NAME``, ``index.html`` as ``/console/``, every other file by its name. ``/`` and ``/console`` redirect there,
+``/console/NAME/`` to ``/console/NAME``. A browser that opens any other path gets a page, other clients a problem.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import msgspec
 
 from sidecar.domain.hosts import is_loopback_name
 from sidecar.domain.problems import Code, Problem
+from sidecar.gateways.login_redirect import is_navigation
 from sidecar.http.headers import RawHeaders, header_values, single_header
 from sidecar.http.login_page import CONSOLE
 from sidecar.http.problems import problem_answer
@@ -57,6 +59,25 @@ _METHOD_NOT_ALLOWED: Final = Problem(
     Code.METHOD_NOT_ALLOWED, f"method not allowed; this path accepts {_ALLOWED}", {"allow": _ALLOWED}
 )
 _NOT_FOUND: Final = Problem(Code.NOT_FOUND, f"path not found; the console begins at {CONSOLE}")
+_NO_PAGE: Final = b"""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Page not found</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="/console/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/console/style.css">
+</head>
+<body>
+<main id="main">
+<h1>Page not found</h1>
+<p>The console has no page at this address. <a href="/console/">Go to the console</a></p>
+</main>
+</body>
+</html>
+"""
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -74,6 +95,7 @@ class Console:
 
     def __init__(self, files: Mapping[str, bytes], public_url: str = "") -> None:
         self._files = {_path(name): _prepared(name, content) for name, content in files.items()}
+        self._pages = frozenset(_path(name) for name in files if name.endswith(".html")) - {CONSOLE}
         self._public_url = public_url
         own = _split(urlsplit(public_url).netloc)
         self._loopback = own if is_loopback_name(own[0]) else None
@@ -86,15 +108,16 @@ class Console:
     def answer(self, method: str, path: str, query: str, headers: RawHeaders) -> RawResponse:
         """Return the response to a request for an owned ``path``."""
         file = self._files.get(path)
-        if file is None and path.startswith(CONSOLE):
-            return secured(_NOT_FOUND)
+        page = path.removesuffix("/") if path.removesuffix("/") in self._pages else CONSOLE
+        if file is None and path.startswith(CONSOLE) and page == CONSOLE:
+            return _not_found(method, headers)
         if method not in _METHODS:
             return secured(_METHOD_NOT_ALLOWED)
+        parameters = f"?{query}" if query and query.isascii() and query.isprintable() else ""
         if self._has_other_name(single_header(headers, b"host")):
-            target = f"{path}?{query}" if query and query.isascii() and query.isprintable() else path
-            return _redirect(self._public_url + target)
+            return _redirect(f"{self._public_url}{path}{parameters}")
         if file is None:
-            return _redirect(CONSOLE)
+            return _redirect(CONSOLE if page == CONSOLE else page + parameters)
         return file.unchanged if _has(headers, file.tag) else file.found
 
     def _has_other_name(self, host: str | None) -> bool:
@@ -117,6 +140,14 @@ def _split(host: str) -> tuple[str, int | None]:
 def _redirect(location: str) -> RawResponse:
     headers = (*SECURITY_HEADERS, ("Cache-Control", "no-store"), ("Location", location))
     return RawResponse(HTTPStatus.FOUND, headers)
+
+
+def _not_found(method: str, headers: RawHeaders) -> RawResponse:
+    """Return the page for a browser's navigation, the problem for any other request."""
+    if method not in _METHODS or not is_navigation(headers):
+        return secured(_NOT_FOUND)
+    typed = (("Cache-Control", "no-store"), ("Content-Type", _TYPES[".html"]))
+    return RawResponse(HTTPStatus.NOT_FOUND, (*SECURITY_HEADERS, *typed), _NO_PAGE)
 
 
 def secured(problem: Problem) -> RawResponse:

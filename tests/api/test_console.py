@@ -38,7 +38,8 @@ ABSENT = [
     "/console/users.html",
     "/console/index",
     "/console/index.html",
-    "/console/users/",
+    "/console/users//",
+    "/console//users/",
     "/console//users",
     "/console/%75sers",
     "/console/%2e%2e/console/users",
@@ -121,6 +122,31 @@ async def test_any_other_path_is_a_secured_404(client: Client, path: str) -> Non
     assert answer.status == 404
     assert (await answer.json())["code"] == "not_found"
     assert_secured(answer.headers)
+
+
+@pytest.mark.parametrize("path", ABSENT)
+async def test_a_browser_gets_a_page_for_an_absent_path(client: Client, path: str) -> None:
+    headers = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "Sec-Fetch-Mode": "navigate"}
+    url = URL(path, encoded=True)
+    answer = await client.get(url, headers=headers, allow_redirects=False)
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    text = await answer.text()
+    for part in ("<h1>Page not found</h1>", '<a href="/console/">', '<link rel="icon" href="/console/icon.svg"'):
+        assert part in text
+    assert_secured(answer.headers)
+    for other in (await client.get(url, headers={"Accept": "*/*"}), await client.post(url, headers=headers)):
+        assert (other.status, (await other.json())["code"]) == (404, "not_found")
+    script = await client.get(url, headers=headers | {"Sec-Fetch-Mode": "cors"})
+    assert (await script.json())["code"] == "not_found"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("query", ["", "?rd=/dashboard"])
+async def test_a_slash_after_a_page_is_dropped(client: Client, method: str, query: str) -> None:
+    answer = await client.request(method, f"/console/users/{query}", allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (302, f"/console/users{query}")
+    assert_secured(answer.headers)
+    assert (await client.post("/console/users/")).status == 405
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
