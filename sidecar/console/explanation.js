@@ -112,7 +112,7 @@ function nearest(rule) {
  * @param {Titles} titles
  * @returns {Block}
  */
-function edits({ edits: found, side_effects: effects }, titles) {
+function edits({ edits: found, side_effects: effects, role, section, action }, titles) {
   if (!found.length) return block("", [], []);
   const lines = found.map((edit) => ({ place: VERBS[edit.edit](edit.rule), text: edit.line }));
   const sentences = [found.length === 1 ? "One edit of policy.csv:" : `${found.length} edits of policy.csv:`];
@@ -122,6 +122,8 @@ function edits({ edits: found, side_effects: effects }, titles) {
     if (rest) shown.push(`and ${rest} more`);
     sentences.push(`They also open ${count(effects.count, "other cell")}: ${shown.join("; ")}.`);
   }
+  const line = `allow, ${role}, ${section}, ${action}`;
+  sentences.push(`An expectation for this cell in expectations.csv must become “${line}”, or it rejects the edit.`);
   return block("What would allow it", sentences, lines);
 }
 

@@ -121,6 +121,27 @@ function routeTarget(target, titles) {
   return target === "public" ? "public, without sign-in" : "denied, no route";
 }
 
+/** Hint of a failed test: "fix line 7 of policy.csv, or write allow here". */
+const HINT = /^(?:fix line (\d+) of policy\.csv|(.+)), or write (.+) here$/;
+
+/**
+ * Return how to mend a failed test, with each line as its file and number: "Fix line 7 of policy.csv, or change line 2
+ * of expectations.csv to “allow”." Only the place, if its diagnostic is left out.
+ * @param {Preview} found
+ * @param {Failed} failed
+ * @returns {(string | {file: string, line: number})[]}
+ */
+export function remedy(found, failed) {
+  const [path, number] = failed.rule.split(":");
+  const here = { file: path.split("/").pop() ?? path, line: Number(number) };
+  const same = found.diagnostics.find((one) =>
+    FAILED.has(one.code) && one.file === path && one.line === here.line);
+  const [, rule, other, result] = same?.hint.match(HINT) ?? [];
+  if (!result) return [here];
+  const first = rule ? ["Fix ", { file: "policy.csv", line: Number(rule) }] : [other.charAt(0).toUpperCase() + other.slice(1)];
+  return [...first, ", or change ", here, ` to “${result}”.`];
+}
+
 /**
  * Return a failed expectation in words: the subject, and expected and actual result.
  * @param {Failed} failed

@@ -2,7 +2,7 @@
 /** The report of a preview on the page. */
 
 import { fill, h, list, plural, status } from "./dom.js";
-import { changes, compiles, failedLine, findings, omittedLine, routeLines, summary } from "./preview-report.js";
+import { changes, compiles, failedLine, findings, omittedLine, remedy, routeLines, summary } from "./preview-report.js";
 import { table } from "./table.js";
 
 /**
@@ -33,7 +33,7 @@ export function report(found, titles, edited, reveal) {
         cells("Opens", "opens", changes(found, "allow", titles), "It opens no permission."),
         cells("Closes", "closes", changes(found, "deny", titles), "It closes no permission."),
         routes(found, titles),
-        failed(found, titles),
+        failed(found, titles, edited, reveal),
       ]
       : h("p", null, "What it opens and closes is known once the files have no such error."),
     diagnostics(findings(found), edited, reveal),
@@ -88,13 +88,16 @@ function routes(found, titles) {
 /**
  * @param {Preview} found
  * @param {Titles} titles
+ * @param {string[]} edited
+ * @param {(file: string, line: number) => void} reveal
  */
-function failed(found, titles) {
+function failed(found, titles, edited, reveal) {
   const { passed, failed: lines } = found.expectations;
   return part("Failed expectations", lines.length, lines.length === 0
     ? h("p", { class: "soft" }, `All ${passed} expectations hold.`)
     : h("ul", { class: "changes" }, lines.map((one) =>
-      h("li", null, failedLine(one, titles), h("span", { class: "people mono" }, one.rule)))));
+      h("li", null, failedLine(one, titles), h("span", { class: "people" }, remedy(found, one).map((part) =>
+        typeof part === "string" ? part : lineOf(part, `line ${part.line} of ${part.file}`, edited, reveal)))))));
 }
 
 /**
@@ -125,8 +128,19 @@ function diagnostics(found, edited, reveal) {
 function place(one, edited, reveal) {
   const name = one.file.split("/").pop() ?? one.file;
   const text = `${name}, line ${one.line}, column ${one.column}`;
-  if (!edited.includes(name)) return text;
-  return h("button", { type: "button", class: "plain place", onclick: () => reveal(name, one.line) }, text);
+  return lineOf({ file: name, line: one.line }, text, edited, reveal);
+}
+
+/**
+ * Return a button that selects the line, or the text alone if its file is not in the edit.
+ * @param {{file: string, line: number}} at
+ * @param {string} text
+ * @param {string[]} edited
+ * @param {(file: string, line: number) => void} reveal
+ */
+function lineOf({ file, line }, text, edited, reveal) {
+  if (!edited.includes(file)) return text;
+  return h("button", { type: "button", class: "plain place", onclick: () => reveal(file, line) }, text);
 }
 
 /**

@@ -1,6 +1,7 @@
 """Pure modules of the policy page, on responses that the API's own code builds from the shipped policy."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -78,6 +79,10 @@ def test_a_denial_shows_the_nearest_rule_the_edit_and_who_may(generation):
     assert (nearest["place"].startswith("policy/policy.csv:"), nearest["text"].startswith("p,")) == (True, True)
     [edit] = found["What would allow it"]["lines"]
     assert edit == {"place": "Write", "text": "p, marketer, billing, change-plan, allow"}
+    assert found["What would allow it"]["sentences"][-1] == (
+        "An expectation for this cell in expectations.csv must become “allow, marketer, billing, change-plan”, "
+        "or it rejects the edit."
+    )
     assert found["Roles that may"]["sentences"] == ["Account Administrator, Accountant"]
     assert "Inherited through" not in found
 
@@ -97,7 +102,8 @@ def previewed(generation: Generation, edits: dict[str, bytes]) -> dict[str, Any]
         "return {summary: m.summary(data.found), opens: m.changes(data.found, 'allow', titles),"
         " closes: m.changes(data.found, 'deny', titles), omitted: m.omittedLine(data.found),"
         " routes: m.routeLines(data.found.routes, titles), findings: m.findings(data.found),"
-        " failed: data.found.expectations.failed.map((one) => m.failedLine(one, titles))}"
+        " failed: data.found.expectations.failed.map((one) => m.failedLine(one, titles)),"
+        " remedies: data.found.expectations.failed.map((one) => m.remedy(data.found, one))}"
     )
     shown: dict[str, Any] = run(MODULES, body, {**policy(generation), "found": found})
     return shown
@@ -110,6 +116,30 @@ def test_an_edit_that_opens_access_names_the_people(generation):
     assert (found["closes"], found["routes"], found["omitted"], found["findings"]) == ([], [], "", [])
     assert found["summary"] == "This edit would be rejected: 1 failed expectation."
     assert found["failed"] == ["Marketer: Billing: View: expected deny, got allow"]
+
+
+def line_of(generation: Generation, file: str, *fields: str) -> int:
+    """Return the number of the line with these fields."""
+    lines = generation.files[file].decode().splitlines()
+    return 1 + [re.split(r",\s*", line) for line in lines].index(list(fields))
+
+
+def test_a_failed_expectation_names_both_lines_and_the_remedy(generation):
+    rules = generation.files["policy.csv"]
+    there = {
+        "file": "expectations.csv",
+        "line": line_of(generation, "expectations.csv", "deny", "marketer", "billing", "view"),
+    }
+    opened = previewed(generation, {"policy.csv": rules + b"p, marketer, billing, view, allow\n"})
+    rule = {"file": "policy.csv", "line": rules.count(b"\n") + 1}
+    assert opened["remedies"] == [["Fix ", rule, ", or change ", there, " to “allow”."]]
+    expected = generation.files["expectations.csv"].splitlines(keepends=True)
+    expected[there["line"] - 1] = b"allow, marketer, billing, view\n"
+    closed = previewed(generation, {"expectations.csv": b"".join(expected)})
+    missing = "Add p, marketer, billing, view, allow to policy.csv"
+    assert closed["remedies"] == [[missing, ", or change ", there, " to “deny”."]]
+    omitted = run(MODULES, "return m.remedy({diagnostics: []}, data)", {"rule": "policy/expectations.csv:7"})
+    assert omitted == [{"file": "expectations.csv", "line": 7}]
 
 
 def test_an_edit_that_changes_nothing_says_so(generation):

@@ -126,6 +126,18 @@ def test_pasted_text_is_previewed_and_findings_lead_to_lines(ada: Visitor) -> No
     assert area.evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)") == wrong
 
 
+def test_a_failed_expectation_leads_to_the_rule(ada: Visitor) -> None:
+    ada.field("Its whole text").fill(POLICY + OPENED)
+    found = report(ada)
+    expect(found).to_contain_text(
+        re.compile(r"Fix line \d+ of policy\.csv, or change line \d+ of expectations\.csv to")
+    )
+    found.get_by_role("button", name=f"line {POLICY.count(chr(10)) + 1} of policy.csv").click()
+    selected = ada.field("Its whole text").evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)")
+    assert selected == OPENED.strip()
+    expect(found.get_by_role("button", name="of expectations.csv")).to_have_count(0)
+
+
 def test_a_change_of_the_edit_withdraws_the_verdict(ada: Visitor) -> None:
     outdated = "Outdated: the edit has changed since this preview."
     ada.field("Its whole text").fill(POLICY)
