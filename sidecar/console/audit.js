@@ -2,12 +2,12 @@
 /** The page Audit: every change of the account as a sentence, newest first. */
 
 import { Problem, get } from "./api.js";
-import { asCsv, everyRow, save } from "./audit-export.js";
 import { AuditList } from "./audit-list.js";
 import { persistently } from "./banner.js";
 import { h, plural, sentence as asSentence, status } from "./dom.js";
 import { FilterForm } from "./filter-form.js";
 import { apiPath, read, write } from "./filters.js";
+import { onDemand } from "./load.js";
 import { start } from "./shell.js";
 import { roleTitles } from "./titles.js";
 
@@ -80,6 +80,8 @@ class View {
     this.form = new FilterForm(this.people, (filters) => void this.filter(filters));
     this.list = new AuditList(this.role);
     this.verified = h("p", { class: "soft" });
+    this.meaning = h("p", { class: "soft small" },
+      "Rows up to here are covered by a signed checkpoint of the exported audit.");
     this.empty = h("p", { class: "empty", hidden: true });
     this.older = h("button", { type: "button", onclick: () => void this.more() }, "Show older rows");
     /** @type {number | null} */
@@ -92,7 +94,7 @@ class View {
   elements() {
     return [
       h("div", { class: "row between" },
-        this.verified,
+        h("div", null, this.verified, this.meaning),
         h("div", { class: "row" },
           h("button", { type: "button", onclick: (event) => void this.export("json", event) }, "Export JSON"),
           h("button", { type: "button", onclick: (event) => void this.export("csv", event) }, "Export CSV"))),
@@ -115,6 +117,7 @@ class View {
     this.empty.textContent = this.none();
     const verified = page.verified_up_to ?? 0;
     this.verified.textContent = verified > 0 ? `Verified up to row ${verified}` : "No row is verified yet";
+    this.meaning.hidden = verified === 0;
     this.verified.className = verified > 0 ? "verified" : "soft";
   }
 
@@ -202,6 +205,7 @@ class View {
     if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", "true");
     try {
+      const { asCsv, everyRow, save } = await onDemand(() => import("./audit-export.js"));
       const found = await everyRow(this.filters, (count) => status(`${plural(count, "row")} read`));
       const name = `audit-${new Date().toISOString().slice(0, 10)}.${form}`;
       if (form === "csv") save(name, "text/csv", asCsv(found.entries, this.role));

@@ -33,6 +33,10 @@ export class FilterForm {
         h("button", { type: "button", class: "plain", onclick: () => apply(none()) }, "Clear")));
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
+      if (!this.ordered()) {
+        this.from.input.focus();
+        return;
+      }
       apply({
         actor: this.actor.value(), target: this.target.value(), action: this.action.value(),
         from: this.from.input.value, to: this.to.input.value,
@@ -53,6 +57,18 @@ export class FilterForm {
     for (const name of /** @type {const} */ (["actor", "target", "action"])) set(this[name].select, filters[name]);
     this.from.input.value = filters.from;
     this.to.input.value = filters.to;
+    this.ordered();
+  }
+
+  /**
+   * Return true if "From" is not after "To"; set the error at "From" otherwise.
+   * @returns {boolean}
+   */
+  ordered() {
+    const [from, to] = [this.from.input.value, this.to.input.value];
+    const wrong = from !== "" && to !== "" && from > to;
+    this.from.setError(wrong ? "“From” is after “To”. Choose an earlier day." : "");
+    return !wrong;
   }
 }
 
@@ -89,5 +105,17 @@ function option(value, title) {
 function day(label) {
   const id = newId("day");
   const input = h("input", { type: "date", id, max: "9999-12-31", min: "1970-01-01" });
-  return { input, element: h("div", { class: "field" }, h("label", { for: id }, label), input) };
+  const error = h("div", { class: "error", id: `${id}-error`, hidden: true });
+  return {
+    input,
+    element: h("div", { class: "field" }, h("label", { for: id }, label), input, error),
+    /** @param {string} text */
+    setError: (text) => {
+      error.textContent = text;
+      error.hidden = !text;
+      if (text) input.setAttribute("aria-describedby", error.id);
+      else input.removeAttribute("aria-describedby");
+      input.setAttribute("aria-invalid", String(Boolean(text)));
+    },
+  };
 }

@@ -74,6 +74,7 @@ const SENTENCES = {
   "session.opened": ({ target }) => say`${target} signed in`,
   "session.ended": ({ actor, target, self, before }) => {
     const sessions = count(before.sessions?.length, "session");
+    if (self && before.sessions?.length === 1) return say`${actor} signed out of one session`;
     return self ? say`${actor} ended ${sessions} of their own` : say`${actor} ended ${sessions} of ${target}`;
   },
   "session.reused": ({ target }) => say`An old token of ${target} was used again, so its session ended`,
@@ -205,8 +206,9 @@ function changed({ actor, target, self, before, after, role }) {
     told.push(say`${verb} ${told.length ? "them" : target}`);
   }
   if (before.name !== after.name) {
-    const whose = self || told.length ? "their name" : say`the name of ${before.name ? named(before.name) : target}`;
-    told.push(say`changed ${whose} to ${named(after.name)}`);
+    const from = before.name ? say` from ${named(before.name)}` : "";
+    const whose = self || told.length ? "their name" : say`the name of ${before.name ? "a user" : target}`;
+    told.push(say`changed ${whose}${from} to ${named(after.name)}`);
   }
   if (!told.length) told.push(say`saved ${self ? "their own entry" : target} unchanged`);
   return told.flatMap((one, index) => (index === 0 ? [actor, " ", ...one] : [" and ", ...one]));

@@ -95,6 +95,25 @@ def test_operators_and_days_are_filters_too(visit: Visit, account: Account, bob:
     expect(ada.field("From")).to_have_value("2001-01-01")
 
 
+def test_days_in_the_wrong_order_are_an_error_at_the_field(visit: Visit, account: Account) -> None:
+    ada = visit(account.admin).open("/console/audit")
+    expect(rows(ada).first).to_be_visible()
+    number = rows(ada).count()
+    ada.field("From").fill("2026-02-02")
+    ada.field("To").fill("2026-02-01")
+    ada.button("Filter").click()
+    error = ada.page.get_by_text("“From” is after “To”. Choose an earlier day.")
+    expect(error).to_be_visible()
+    expect(ada.field("From")).to_be_focused()
+    expect(ada.field("From")).to_have_attribute("aria-invalid", "true")
+    expect(rows(ada)).to_have_count(number)
+    ada.open("/console/audit?from=2026-02-02&to=2026-02-01")
+    expect(error).to_be_visible()
+    ada.button("Clear").click()
+    expect(error).to_be_hidden()
+    expect(rows(ada)).to_have_count(number)
+
+
 def test_strange_filters_of_an_address_are_inert(visit: Visit, account: Account) -> None:
     ada = visit(account.admin).open("/console/audit?actor=%3Cimg%20src=x%3E&from=now&other=1&action=no.such")
     expect(ada.page.get_by_text("No row matches these filters.")).to_be_visible()
@@ -153,6 +172,7 @@ def test_a_thousand_rows_are_shown_in_turns(visit: Visit, account: Account) -> N
     older = ada.button("Show older rows")
     expect(rows(ada).first).to_contain_text("Bob 1000")
     expect(ada.page.get_by_text("Verified up to row 900")).to_be_visible()
+    expect(ada.page.get_by_text("covered by a signed checkpoint of the exported audit")).to_be_visible()
     while older.is_visible():
         before = rows(ada).count()
         older.click()

@@ -45,11 +45,15 @@ CHANGES = [
     (user("accountant"), user(), "Ann made Bob a Marketer (was Accountant), from 10.0.0.4"),
     (user(), user(status="suspended"), "Ann suspended Bob, from 10.0.0.4"),
     (user(status="suspended"), user(), "Ann resumed Bob, from 10.0.0.4"),
-    (user(), user(name="Robert"), "Ann changed the name of Bob to Robert, from 10.0.0.4"),
+    (user(), user(name="Robert"), "Ann changed the name of a user from Bob to Robert, from 10.0.0.4"),
+    (user(name=""), user(name="Robert"), "Ann changed the name of Bob to Robert, from 10.0.0.4"),
     (
         user(),
         user("accountant", "suspended", "Robert"),
-        "Ann made Bob an Accountant (was Marketer) and suspended them and changed their name to Robert, from 10.0.0.4",
+        (
+            "Ann made Bob an Accountant (was Marketer) and suspended them and changed their name from Bob to Robert"
+            ", from 10.0.0.4"
+        ),
     ),
     (user("old-role"), user(), "Ann made Bob a Marketer (was Old role), from 10.0.0.4"),
 ]
@@ -62,7 +66,15 @@ def test_a_changed_user_is_described_by_the_differences():
 
 SENTENCES = [
     (row("session.opened", SELF, after={"session": "ses_1"}), "Bob signed in, from 10.0.0.4"),
-    (row("session.ended", SELF, before={"sessions": ["a"]}), "Bob ended 1 session of their own, from 10.0.0.4"),
+    (row("session.ended", SELF, before={"sessions": ["a"]}), "Bob signed out of one session, from 10.0.0.4"),
+    (
+        row("session.ended", SELF, before={"sessions": ["a", "b"]}),
+        "Bob ended 2 sessions of their own, from 10.0.0.4",
+    ),
+    (
+        row("user.changed", SELF, before=user(), after=user(name="Robert")),
+        "Bob changed their name from Bob to Robert, from 10.0.0.4",
+    ),
     (row("session.ended", before={"sessions": ["a", "b"]}), "Ann ended 2 sessions of Bob, from 10.0.0.4"),
     (row("user.password", SELF), "Bob changed their password, from 10.0.0.4"),
     (row("user.signed_out"), "Ann signed Bob out everywhere, from 10.0.0.4"),
