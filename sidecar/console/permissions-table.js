@@ -30,8 +30,13 @@ export function permissionsTable(policy, cells, titles) {
     h("thead", { role: "rowgroup" },
       h("tr", { role: "row" }, h("th", { role: "columnheader", scope: "col" }, "Section and action"), heads)),
     body);
+  const jumps = h("nav", { class: "jumps", "aria-label": "Sections of the table" });
   /** @param {PermissionRow[]} rows */
-  const show = (rows) => fill(body, rows.map((row, at) => line(row, rows[at - 1]?.section === row.section, titles)));
+  const show = (rows) => {
+    const sections = [...new Set(rows.map((row) => row.section))];
+    fill(jumps, sections.map((id) => h("a", { href: `#${anchor(id)}` }, titles.section(id))));
+    fill(body, rows.map((row, at) => line(row, rows[at - 1]?.section === row.section, titles)));
+  };
   const box = h("input", { type: "checkbox", id: newId("differ") });
   box.addEventListener("change", () => {
     const rows = box.checked ? all.filter((row) => row.differs) : all;
@@ -44,7 +49,14 @@ export function permissionsTable(policy, cells, titles) {
     h("div", { class: "row between" },
       h("h2", { id: caption }, "Permissions"),
       h("p", { class: "switch" }, box, h("label", { for: box.id }, "Only where roles differ"))),
+    h("p", { class: "soft" }, "Choose a cell to see which rule decides it, and which edit would change it."),
+    jumps,
     h("div", { class: "table-card scroll" }, table));
+}
+
+/** @param {string} section */
+function anchor(section) {
+  return `section-${section}`;
 }
 
 /**
@@ -53,7 +65,7 @@ export function permissionsTable(policy, cells, titles) {
  * @param {Titles} titles
  */
 function line(row, again, titles) {
-  return h("tr", { role: "row", class: again ? "again" : null },
+  return h("tr", { role: "row", class: again ? "again" : null, id: again ? null : anchor(row.section) },
     h("th", { role: "rowheader", scope: "row" }, h("div", null,
       h("span", { class: "section" }, titles.section(row.section)),
       h("span", { class: "action" }, titles.action(row.section, row.action)))),
@@ -65,7 +77,7 @@ function line(row, again, titles) {
         h("button", {
           type: "button", class: `verdict ${kind}`, "aria-label": name, "aria-haspopup": "dialog",
           "data-role": cell.role, "data-section": cell.section, "data-action": cell.action,
-        }, h("span", { class: "mark", "aria-hidden": "true" }, mark), word));
+        }, h("span", { class: "mark", "aria-hidden": "true" }, mark), h("span", { class: "word" }, word)));
     }));
 }
 

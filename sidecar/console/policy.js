@@ -87,12 +87,12 @@ function history({ generations, current }) {
   const columns = [
     {
       title: "Generation",
-      cell: (one) => [h("code", null, one.generation), " ", one.generation === current && badge("In force")],
+      cell: (one) => [h("code", null, one.generation), " ", one.generation === current && badge("In force"),
+        one.direction === "back" && h("span", { class: "soft small" }, " an earlier generation again")],
     },
     { title: "First in force", cell: (one) => time(one.first_at) },
     { title: "Last in force", cell: (one) => (one.last_at ? time(one.last_at) : "until now") },
     { title: "Noticed by", cell: (one) => NOTICED[one.noticed_by] ?? one.noticed_by },
-    { title: "Direction", cell: (one) => (one.direction === "back" ? "Back to an earlier one" : "Forward") },
   ];
   return h("section", { class: "stack", "aria-labelledby": "generations" },
     h("h2", { id: "generations" }, "Generations so far"),

@@ -94,6 +94,33 @@ def test_a_cell_opens_its_explanation_by_keyboard(ada: Visitor) -> None:
     expect(cell).to_be_focused()
 
 
+def test_cells_have_a_hint_and_sections_a_jump_list(ada: Visitor) -> None:
+    expect(ada.page.get_by_text("Choose a cell to see which rule decides it")).to_be_visible()
+    jumps = ada.page.get_by_role("navigation", name="Sections of the table")
+    expect(jumps).to_be_hidden()
+    ada.page.set_viewport_size({"width": 320, "height": 640})
+    links = jumps.get_by_role("link")
+    sections = dict.fromkeys(permissions(ada).locator("tr[id]").evaluate_all("(all) => all.map((one) => one.id)"))
+    assert [link.get_attribute("href") for link in links.all()] == [f"#{section}" for section in sections]
+    links.filter(has_text="Billing").click()
+    expect(permissions(ada).locator("#section-billing")).to_be_in_viewport()
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    ada.field("Only where roles differ").check()
+    expect(jumps).not_to_contain_text("Account Settings")
+
+
+def test_only_a_return_to_a_generation_is_pointed_out(visit: Visit, account: Account) -> None:
+    visitor = visit(account.admin)
+    again = {"generation": "b", "first_at": "2026-11-30T08:00:00Z", "last_at": None, "noticed_by": "edit"}
+    generations = [again | {"direction": "back"}, again | {"generation": "a", "direction": "forward"}]
+    found = {"generations": generations, "current": "b"}
+    visitor.page.route("**/v1/policy/generations", lambda route: route.fulfill(json=found))
+    visitor.open("/console/policy")
+    table = visitor.page.get_by_role("table", name="Generations so far")
+    expect(table.get_by_text("an earlier generation again")).to_have_count(1)
+    expect(table).not_to_contain_text("Forward")
+
+
 def test_a_person_is_asked_about_by_name(ada: Visitor) -> None:
     ada.field("Role or person").locator("option", has_text="Mark Maler").wait_for(state="attached")
     value = ada.field("Role or person").locator("option", has_text="Mark Maler").get_attribute("value")
