@@ -144,6 +144,7 @@ class View {
   /** Return what an empty list says. */
   none() {
     if (this.next !== null) return "No row matches so far. Older rows have not been searched yet.";
+    if (!this.form.ordered()) return "“From” is after “To”, so no row can match.";
     return write(this.filters) ? "No row matches these filters." : "Nothing has been changed yet.";
   }
 

@@ -109,6 +109,7 @@ def test_days_in_the_wrong_order_are_an_error_at_the_field(visit: Visit, account
     expect(rows(ada)).to_have_count(number)
     ada.open("/console/audit?from=2026-02-02&to=2026-02-01")
     expect(error).to_be_visible()
+    expect(ada.page.locator(".empty")).to_have_text("“From” is after “To”, so no row can match.")
     ada.button("Clear").click()
     expect(error).to_be_hidden()
     expect(rows(ada)).to_have_count(number)
