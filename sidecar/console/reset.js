@@ -30,7 +30,7 @@ function open(token) {
 
 function gone() {
   headed("This link is no longer valid");
-  fill(byId("content"), h("p", null, "A link works once, for one hour, and a newer one replaces it."),
+  fill(byId("content"), h("p", null, "A link works once, for one hour, and only for the role that you had when it was made."),
     h("p", { class: "actions" }, h("a", { class: "button primary", href: "/console/forgot" }, "Ask for a new link")));
   focusHeading();
 }

@@ -96,7 +96,8 @@ function changeRole(member, context, opener) {
         location.reload();
         return;
       }
-      await done(dialog, context, `${name} is now ${title}. ${everywhere(changed.revocation?.complete ?? true)}`);
+      const more = member.status === "invited" ? " A link for a lesser role has ended: send a new invitation link." : "";
+      await done(dialog, context, `${name} is now ${title}. ${everywhere(changed.revocation?.complete ?? true)}${more}`);
     },
   });
 }
