@@ -117,7 +117,7 @@ class CredentialAdmin:
         if not isinstance(found, UserRecord):
             return found
         mailed = outbox is not None and outbox.post(partial(self._messages, found), MailSource.USER)
-        return ResetSent(mailed, self._reset.link(found, shown=True) if show else None)
+        return ResetSent(mailed, self._reset.link(found, shown=True, maker=actor) if show else None)
 
     async def _limited(self, actor: Actor) -> Limited | None:
         return None if actor.user is None else await self._limits.admit_credential_change(actor.user)

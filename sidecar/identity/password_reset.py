@@ -8,11 +8,11 @@ so a crowd cannot fill the store. Responses never reveal whether an e-mail is kn
 import base64
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from sidecar.domain.users import Actor, UserRecord
+from sidecar.domain.users import Actor, UserId, UserRecord
 from sidecar.identity.emails import EmailAddress, is_same_mailbox, parse
 from sidecar.identity.hash_limits import LoginLimits, MailSource
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
@@ -74,15 +74,17 @@ class PasswordReset:
         self._public_url = public_url
         self._clock = clock
 
-    def link(self, record: UserRecord, *, shown: bool = False) -> ResetLink:
+    def link(self, record: UserRecord, *, shown: bool = False, maker: Actor | None = None) -> ResetLink:
         """Create a link for an active user, valid for an hour or until the epoch rises or the role changes.
 
         The role is part of the proof: who may see a link was decided for that role (R11).
 
         ``shown``: a person other than the mailbox's owner sees the link, so that using it proves no e-mail (R9).
+        ``maker``: that person, if a user; the link ends when the maker is not active any more or has another role.
         """
         expires_at = int(self._clock()) + RESET_SECONDS
-        secret = self._secret(record, expires_at, shown=shown)
+        by = (maker.user, maker.role) if maker is not None and maker.user is not None else None
+        secret = self._secret(record, expires_at, shown=shown, maker=by)
         return ResetLink(reset_link(self._public_url, secret), expires_at)
 
     async def reset(self, token: str, password: str, client: Client, *, sign_in: bool = True) -> ResetOutcome:
@@ -130,20 +132,33 @@ class PasswordReset:
         record = await self._users.record(secret.user)
         if record is None or not record.may_sign_in:
             return None
+        maker = await self._maker(secret)
         for shown in (False, True):
-            expected = self._secret(record, expires_at, shown=shown)
-            if hmac.compare_digest(expected.secret, secret.secret):
+            expected = self._secret(record, expires_at, shown=shown, maker=maker)
+            if hmac.compare_digest(expected.text, secret.text):
                 return record, shown
         return None
 
-    def _secret(self, record: UserRecord, expires_at: int, *, shown: bool) -> Secret:
+    async def _maker(self, secret: Secret) -> tuple[UserId, str] | None:
+        """Return id and current role of the active user that the secret names, else None."""
+        if not secret.maker:
+            return None
+        maker = await self._users.record(replace(secret, owner=secret.maker).user)
+        return (maker.id, maker.role) if maker is not None and maker.may_sign_in else None
+
+    def _secret(
+        self, record: UserRecord, expires_at: int, *, shown: bool, maker: tuple[UserId, str] | None = None
+    ) -> Secret:
         account = account_of(record.id)
         if account is None:
             raise ValueError("a reset needs a well-formed user id")
         kind = "shown" if shown else "mailed"
-        proof = self._pepper.mac(Purpose.RESET, record.id, str(record.epoch), record.role, str(expires_at), kind)
+        proof = self._pepper.mac(
+            Purpose.RESET, record.id, str(record.epoch), record.role, str(expires_at), kind, *(maker or ())
+        )
         expiry = letters(expires_at.to_bytes(5, "big"), _EXPIRY)
-        return Secret(SecretKind.RESET, account, record.id[-12:], expiry + letters(proof, _PROOF))
+        by = maker[0][-12:] if maker else ""
+        return Secret(SecretKind.RESET, account, record.id[-12:], expiry + letters(proof, _PROOF), by)
 
 
 class PasswordResetRequests:

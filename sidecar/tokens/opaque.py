@@ -119,12 +119,14 @@ class Secret:
     """Parsed random secret. ``account`` and ``owner`` are unverified until the digest has been compared.
 
     ``owner`` is 12 characters: of the user's id for invitations and resets, of the PEP's id for a PEP key.
+    ``maker``: of the user's id that made and saw a reset, else empty.
     """
 
     kind: SecretKind
     account: AccountId
     owner: str
     secret: str = field(repr=False)
+    maker: str = ""
 
     @property
     def user(self) -> UserId:
@@ -134,11 +136,11 @@ class Secret:
     @property
     def text(self) -> str:
         """Return the text that is given to the holder once."""
-        return f"{self.kind.value}_{self.account[4:]}_{self.owner}_{self.secret}"
+        return f"{self.kind.value}_{self.account[4:]}_{self.owner}_{self.secret}{self.maker}"
 
 
 _MARK: Final = 8  # characters: 40 bits of MAC
-_SECRET: Final = re.compile(r"(inv|rst|pep)_([a-z2-7]{12})_([a-z2-7]{12})_([a-z2-7]{32})")
+_SECRET: Final = re.compile(r"(inv|rst|pep)_([a-z2-7]{12})_([a-z2-7]{12})_([a-z2-7]{32})([a-z2-7]{12})?")
 
 
 def new_secret(kind: SecretKind, user: UserId, entropy: bytes) -> Secret:
@@ -178,9 +180,9 @@ def _mark(pepper: Pepper, secret: Secret) -> str:
 def read_secret(kind: SecretKind, text: str) -> Secret | None:
     """Return ``text`` parsed, or None if it is not a secret of this kind. Unverified until its digest is compared."""
     match = _SECRET.fullmatch(text)
-    if match is None or match[1] != kind.value:
+    if match is None or match[1] != kind.value or (match[5] and kind is not SecretKind.RESET):
         return None
-    return Secret(kind, AccountId("acc_" + match[2]), match[3], match[4])
+    return Secret(kind, AccountId("acc_" + match[2]), match[3], match[4], match[5] or "")
 
 
 def digest(pepper: Pepper, secret: Secret) -> str:

@@ -251,3 +251,25 @@ async def test_R16_resets_and_sign_outs_of_others_are_limited(web, town, ada):
     town.limits.refuse = None
     assert not await audited(web, admin, "user.reset_link")
     assert not await audited(web, admin, "user.signed_out")
+
+
+@pytest.mark.parametrize("change", [{"status": "suspended"}, {"role": "marketer"}, None])
+async def test_R11_a_shown_link_ends_with_its_makers_rights(web, town, ada, change):
+    """The maker is suspended, demoted or removed; a change of the maker's name alone changes nothing."""
+    admin = await web.token("ada@example.com")
+    mark = await town.join(ada, "mark@example.com", "marketer")
+    lead = await town.join(ada, "lead@example.com", "account-administrator")
+    theirs = await web.token("lead@example.com")
+    links = []
+    for _ in range(2):
+        made = await web.ask("POST", f"/v1/users/{mark.id}/password-reset", {"show": True}, token=theirs)
+        links.append({"token": secret(made.body["reset"]["url"]), "password": OTHER_PASSWORD})
+    if change is None:
+        assert (await web.ask("DELETE", f"/v1/users/{lead.id}", token=admin)).status == 204
+    else:
+        assert (await web.ask("PATCH", f"/v1/users/{lead.id}", change, token=admin)).status == 200
+    assert (await web.ask("POST", "/v1/password/reset", links[0])).status == 410
+    if change == {"status": "suspended"}:
+        renamed = {"status": "active", "name": "Lea"}
+        assert (await web.ask("PATCH", f"/v1/users/{lead.id}", renamed, token=admin)).status == 200
+        assert (await web.ask("POST", "/v1/password/reset", links[1])).status == 201
