@@ -420,3 +420,18 @@ def test_invite_again_looks_like_the_removal_it_is(visit: Visit, account: Accoun
     colour = "(one) => getComputedStyle(one).color"
     again, remove = at_ada.menu_item("Invite again"), at_ada.menu_item("Remove")
     assert again.evaluate(colour) == remove.evaluate(colour) != at_ada.menu_item("Change role").evaluate(colour)
+
+
+def test_too_many_wrong_passwords_say_when_to_try_again(visit: Visit, account: Account) -> None:
+    bob = account.join("Bob Berg", "marketer")
+    at_bob = visit().open("/console/sign-in")
+    at_bob.field("E-mail").fill(bob.email)
+    refused = at_bob.page.get_by_text(re.compile(r"^Too many attempts\. Try again in \d+ "))
+    for _ in range(15):
+        with at_bob.page.expect_response("**/v1/session") as answer:
+            at_bob.field("Password").fill("none-of-these-words-4")
+            at_bob.button("Sign in").click()
+        if answer.value.status == 429:
+            break
+    expect(refused).to_be_visible()
+    expect(at_bob.field("E-mail")).to_have_value(bob.email)
