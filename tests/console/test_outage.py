@@ -101,7 +101,8 @@ def test_a_change_without_a_response_keeps_the_form(visit: Visit, account: Accou
     visitor = visit(account.admin).open("/console/account-settings")
     visitor.button("Change password").click()
     popup = visitor.dialog("Change password")
-    for label, text in (("Old password", PASSWORD), ("New password", "a"), ("Repeat new password", "a")):
+    long = "another-sentence-of-words"  # a short one would not be sent
+    for label, text in (("Old password", PASSWORD), ("New password", long), ("Repeat new password", long)):
         popup.get_by_label(label, exact=True).fill(text)
     with visitor.allowing("ERR_FAILED"):
         visitor.context.route("**/v1/me/password", lambda route: route.abort())
