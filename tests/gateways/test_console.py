@@ -57,9 +57,10 @@ def test_every_file_arrives_whole_with_its_headers(lane: Lane) -> None:
 def test_the_root_of_the_console_is_found(lane: Lane) -> None:
     response = own(lane, request("/console", HTML))
     assert (response.status, response.value("location")) == (302, "/console/")
-    missing = own(lane, request("/console/nothing", HTML))
-    assert (missing.status, missing.value("content-type")) == (404, PROBLEM)
-    assert missing.value("content-security-policy") == CONTENT_SECURITY_POLICY
+    for accept, content_type in ((HTML, "text/html; charset=utf-8"), ("Accept: application/json", PROBLEM)):
+        missing = own(lane, request("/console/nothing", accept))
+        assert (missing.status, missing.value("content-type")) == (404, content_type)
+        assert missing.value("content-security-policy") == CONTENT_SECURITY_POLICY
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
