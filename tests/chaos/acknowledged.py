@@ -173,7 +173,8 @@ class Life:
 
     def _role(self, chance: random.Random) -> Step:
         role = chance.choice([role for role in ROLES if role != self.fact.role])
-        return self._by_ada("role", replace(self.fact, role=role), "PATCH", json={"role": role})
+        link = "" if self.fact.status == "invited" else self.fact.link  # a raised role ends it (R11)
+        return self._by_ada("role", replace(self.fact, role=role, link=link), "PATCH", json={"role": role})
 
     def _suspend(self, chance: random.Random) -> Step:
         then = replace(self.fact, status="suspended", access="", refresh="")
