@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
-from sidecar.identity.emails import Email
 from sidecar.identity.hash_limits import Limited, LoginLimits, MailSource
 from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import reset_mail
-from sidecar.identity.outbox import MailOutcome, Outbox
+from sidecar.identity.outbox import Outbox, mail_refusal
 from sidecar.identity.password_reset import PasswordReset, ResetLink
 from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, check_assignment
@@ -74,13 +73,13 @@ class CredentialAdmin:
         self, actor: Actor, generation: Generation, account: AccountId, user: str
     ) -> Revocation | Refused:
         """End all sessions of a user and revoke all tokens. Returns once no sidecar accepts them."""
+        if (limited := await self._limited(actor)) is not None:
+            return limited
         outcome: Revocation | Refused = ActorChanged()
         for _ in range(2):
             target = await self._target(actor, generation, account, user)
             if not isinstance(target, UserRecord):
                 return target
-            if (limited := await self._limited(actor)) is not None:
-                return limited
             done = await self._users.sign_out_everywhere(target.id, actor, expected_role=target.role)
             if isinstance(done, Changed):
                 return await wait_until_applied(self._fleet, done.position)
@@ -93,6 +92,8 @@ class CredentialAdmin:
         self, actor: Actor, generation: Generation, account: AccountId, user: str, *, show: bool
     ) -> ResetSentOutcome:
         """Mail a reset link to a user, and return another one if ``show``. Without either, nothing is created."""
+        if (limited := await self._limited(actor)) is not None:
+            return limited
         outcome: ResetSentOutcome = ActorChanged()
         for _ in range(2):
             target = await self._target(actor, generation, account, user)
@@ -100,8 +101,6 @@ class CredentialAdmin:
                 return target
             if not target.may_sign_in:
                 return NotActive()
-            if (limited := await self._limited(actor)) is not None:
-                return limited
             outcome = await self._send(actor, target, show=show)
             if not isinstance(outcome, ActorChanged):
                 return outcome
@@ -123,14 +122,9 @@ class CredentialAdmin:
         return None if actor.user is None else await self._limits.admit_credential_change(actor.user)
 
     async def _may_mail(self, target: UserRecord) -> bool:
-        """Check the limits, the recipient's before the account's."""
         if self._outbox is None:
             return False
-        refused = None
-        if not await self._limits.may_mail(Email(target.email), MailSource.USER):
-            refused = MailOutcome.RECIPIENT_LIMIT
-        elif not await self._limits.may_mail_for(target.account, MailSource.USER):
-            refused = MailOutcome.ACCOUNT_LIMIT
+        refused = await mail_refusal(self._limits, target)
         if refused is not None:
             self._outbox.reject(MailSource.USER, refused)
         return refused is None

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from sidecar.domain.users import AccountId, Actor, Member, Status, UserId, UserRecord
-from sidecar.identity.emails import Email, parse
+from sidecar.domain.users import AccountId, Actor, Member, Status, UserId
+from sidecar.identity.emails import parse
 from sidecar.identity.hash_limits import Limited, LoginLimits, MailSource
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import invitation_mail
-from sidecar.identity.outbox import MailOutcome, Outbox
+from sidecar.identity.outbox import MailOutcome, Outbox, mail_refusal
 from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, check_assignment
 from sidecar.identity.secret_links import invitation_link, mailed_invitation_link, read_invitation
@@ -247,21 +247,13 @@ class InvitationService:
         if self._outbox is None:
             return False
         try:
-            refused = await self._refused(invited.member.record)
+            refused = await mail_refusal(self._limits, invited.member.record)
         except StoreUnavailableError:  # the invitation is already stored
             refused = MailOutcome.STORE_UNAVAILABLE
         if refused is not None:
             self._outbox.reject(MailSource.USER, refused)
             return False
         return self._outbox.post(partial(self._messages, invited.member, secret, invited.expires_at), MailSource.USER)
-
-    async def _refused(self, record: UserRecord) -> MailOutcome | None:
-        """Check the limits, the recipient's before the account's."""
-        if not await self._limits.may_mail(Email(record.email), MailSource.USER):
-            return MailOutcome.RECIPIENT_LIMIT
-        if not await self._limits.may_mail_for(record.account, MailSource.USER):
-            return MailOutcome.ACCOUNT_LIMIT
-        return None
 
     async def _messages(self, member: Member, secret: Secret, expires_at: int) -> Sequence[MailMessage]:
         record = member.record

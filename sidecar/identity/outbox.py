@@ -12,7 +12,9 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
-from sidecar.identity.hash_limits import MailSource
+from sidecar.domain.users import UserRecord
+from sidecar.identity.emails import Email
+from sidecar.identity.hash_limits import LoginLimits, MailSource
 from sidecar.identity.mail import MailMessage, SendError
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.app_log import logger
@@ -158,3 +160,12 @@ class Outbox:
 
 async def _never(_seconds: float) -> None:
     raise SendError("the sidecar is stopping", permanent=True)
+
+
+async def mail_refusal(limits: LoginLimits, recipient: UserRecord) -> MailOutcome | None:
+    """Check the limits of a user's mail, the recipient's before the account's. Raises StoreUnavailableError."""
+    if not await limits.may_mail(Email(recipient.email), MailSource.USER):
+        return MailOutcome.RECIPIENT_LIMIT
+    if not await limits.may_mail_for(recipient.account, MailSource.USER):
+        return MailOutcome.ACCOUNT_LIMIT
+    return None

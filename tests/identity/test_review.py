@@ -166,3 +166,19 @@ async def test_R48_a_held_administrator_does_not_count_as_one(town):
     assert (await town.people.users.change(OPERATOR, eve.id, role="developer")).record.review is not None
     assert (await town.people.users.change(OPERATOR, eve.id, role=ADMINISTRATOR)).record.review is not None
     assert await town.people.users._store.command("SMEMBERS", f"{keys.account(admin.account, 1)}:admins") == {admin.id}
+
+
+async def test_R11_a_review_ends_a_link_made_for_another_role(web, town):
+    await town.found()
+    token = await web.token("ada@example.com")
+    links = {}
+    for name in ("nina", "otto"):
+        sent = {"email": f"{name}@example.com", "role": "marketer"}
+        invited = (await web.ask("POST", "/v1/users", sent, token=token)).body
+        links[name] = {"token": invited["invitation"]["url"].partition("#")[2]}
+        await hold(town, await town.people.users.record(invited["user"]["id"]), role="developer")
+        role = {"nina": "developer", "otto": "marketer"}[name]
+        body = {"role": role, "status": "active"}
+        assert (await web.ask("POST", f"/v1/users/{invited['user']['id']}/review", body, token=token)).status == 200
+    assert (await web.ask("POST", "/v1/invitations/show", links["nina"])).status == 410
+    assert (await web.ask("POST", "/v1/invitations/show", links["otto"])).status == 200

@@ -16,6 +16,7 @@ if not administers and leaves_no_admin(A.uid) then return outcome('last_admin') 
 local home = key((waiting and 'i:' or 'u:') .. A.uid)
 local n = publish('user', A.uid, was.tv, home, true, { role = A.role, status = waiting and 'invited' or A.status })
 redis.call('HSET', home, 'role', A.role, 'changed', int(NOW))
+if waiting and A.role ~= was.role then redis.call('HDEL', home, 'th') end -- R11: its link was made for another role
 if not waiting then
   redis.call('HSET', home, 'st', A.status)
   if A.status == 'suspended' then redis.call('HSET', home, 'tvt', int(NOW)) end
