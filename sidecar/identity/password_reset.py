@@ -77,7 +77,7 @@ class PasswordReset:
     def link(self, record: UserRecord, *, shown: bool = False, maker: Actor | None = None) -> ResetLink:
         """Create a link for an active user, valid for an hour or until the epoch rises or the role changes.
 
-        The role is part of the proof: who may see a link was decided for that role (R11).
+        The proof contains the role: permission to create a link was checked for that role (R11).
 
         ``shown``: a person other than the mailbox's owner sees the link, so that using it proves no e-mail (R9).
         ``maker``: that person, if a user; the link ends when the maker is not active any more or has another role.

@@ -45,7 +45,7 @@ def application(redis_url: str, model: str, policy: str, jwks: str, issuer: str,
         path = request.headers["X-Forwarded-Uri"].partition("?")[0].split("/")
         section = path[2] if len(path) > 2 and path[1] == "dashboard" else ""
         action = action_of(section, request.headers["X-Forwarded-Method"])
-        if not section or not enforcer.enforce(user["role"], section, action):  # type: ignore[no-untyped-call]
+        if not section or not enforcer.enforce(user["role"], section, action):  # type: ignore[no-untyped-call]  # pycasbin
             return web.Response(status=403)
         return web.Response(headers={"X-Auth-User": claims["sub"], "X-Auth-Role": user["role"]})
 

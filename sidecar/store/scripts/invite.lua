@@ -1,4 +1,5 @@
--- Invite a user and hold a seat; with A.pw, make an active user, whose e-mail is not verified (R9). Only this script decides on cap and e-mail. An expired invitation holds neither.
+-- Invite a user and hold a seat; with A.pw, create an active user, whose e-mail is not verified (R9). Only this script
+-- decides on cap and e-mail. An expired invitation holds neither.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end
