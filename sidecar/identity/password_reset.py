@@ -1,8 +1,8 @@
 """Password reset: a mailed link, exchanged for a new password (R12).
 
-The link's secret is a MAC over user, credential epoch and expiry, and is not stored. A reset and any password change
-raise the epoch, so a link works once and becomes invalid with a password change. A request for a link writes nothing,
-so a crowd cannot fill the store. Responses never reveal whether an e-mail is known.
+The link's secret is a MAC over user, epoch, role, expiry and, of a shown link, its maker. It is not stored. A reset and
+any password change raise the epoch, so a link works once and becomes invalid with a password change. A request for a
+link writes nothing, so a crowd cannot fill the store. Responses never reveal whether an e-mail is known.
 """
 
 import base64
