@@ -289,7 +289,7 @@ async def test_R48_an_invitation_with_a_lost_change_cannot_be_accepted(scene, si
         session=None,
     )
     assert type(await accept()).__name__ == "InvitationGone"
-    reviewed = await town.users.review(OPERATOR, invited.id, role="marketer", status=Status.ACTIVE)
+    reviewed = await town.users.review(OPERATOR, invited.id, role=ADMINISTRATOR, status=Status.ACTIVE)
     assert isinstance(reviewed, Changed)
     assert type(await accept()).__name__ == "Accepted"
 
