@@ -297,8 +297,10 @@ class Settlement:
         if now is None:
             self.wrong.append(f"{user.person.email} is {row}, not held; acknowledged {states}")
             await self._drop(user)
+        elif now.status == "suspended" and not lost:
+            self._become(user, now, "suspended")
         elif now.status == "suspended":
-            self._become(user, _newer(now) if lost else now, "suspended")
+            await self._resume(user, doubt, now)
         else:
             await self._sign_in(user, doubt, now, lost)
 
@@ -323,9 +325,16 @@ class Settlement:
             self.report.users["acceptance lost"] += 1
             await self._drop(user)
         elif state.status == "suspended":
-            self._become(user, _newer(state), "suspended")
+            await self._resume(user, doubt, state)
         else:
             await self._sign_in(user, doubt, state, lost)
+
+    async def _resume(self, user: User, doubt: Doubt | None, state: UserState) -> None:
+        """After a loss, which may have taken a suspended user's last password too: only a sign-in shows that."""
+        done = await self.ask("PATCH", f"/v1/users/{user.person.id}", token=self.ada.access, json={"status": "active"})
+        if done.status != 200:
+            self.wrong.append(f"resumption of {user.person.email}: {done}")
+        await self._sign_in(user, doubt, replace(state, status="active"), lost=True)
 
     async def _known(self, token: Token) -> str:
         """The reason that every sidecar gives, when each of them serves this user again."""
