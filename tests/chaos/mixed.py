@@ -162,12 +162,13 @@ class Mixed:
             await asyncio.sleep(chance.uniform(0, 0.15))
 
     async def _follow(self, number: int) -> None:
-        """Another one takes the place of a removed user. During a fault perhaps none does."""
+        """Another one takes the place of a removed user. Without the store none does."""
         try:
             member = await self._joined()
-        except AssertionError:
-            if not self._faulty:
+        except AssertionError as problem:
+            if not self._faulty and UNAVAILABLE not in str(problem):
                 raise
+            self.report.unavailable += not self._faulty
             return
         self.former = [*self.former, self.members[number]][-FORMER:]
         self.members[number] = member
@@ -180,7 +181,7 @@ class Mixed:
         self, what: str, member: Member, state: UserState, call: Callable[[], Any], new_password: str = ""
     ) -> Answer | None:
         """Into the history, whatever the answer says. A refusal for a reason of its own leaves all as it was; during a
-        fault it leaves a doubt."""
+        fault it leaves a doubt, as does a store that is slower than its time-out on a loaded machine."""
         before = member.history.now
         sent = time.monotonic()
         member.history.begin(sent, state)
@@ -192,7 +193,9 @@ class Mixed:
             self.report.changes[what] += 1
             self.revision = max(self.revision, int(answer.headers.get("X-Sidecar-Revision", 0)))
             return answer
-        if met and answer.status != 429:
+        unavailable = answer.status == 503 and not met
+        self.report.unavailable += unavailable
+        if unavailable or (met and answer.status != 429):
             member.doubt = Doubt(before, member.password, new_password or member.password)
             return None
         member.history.take_back()
@@ -257,6 +260,8 @@ class Mixed:
         if answer.status == 200 and not met:
             self.report.changes["sign-in"] += 1
             member.issue(answer.body["access_token"], member.history.now.epoch)
+        elif answer.status == 503:
+            self.report.unavailable += not met
         elif answer.status != 429 and not met:
             self.report.wrong.append(f"sign-in of {member.person.email}: {answer.status} {answer.body}")
 
