@@ -113,6 +113,9 @@ class Mixed:
         """No change is under way."""
         return self._changing == 0
 
+    def doubts(self) -> int:
+        return sum(member.doubt is not None for member in self.members)
+
     def states(self) -> Mapping[str, UserState]:
         """Acknowledged role and status of each user, by id; without those that a change under way makes uncertain."""
         certain = [member for member in (*self.members, *self.former) if not member.history.open]

@@ -91,7 +91,16 @@ async def test_R46_R48_store_faults_never_allow_a_denied_request(
         made = await stage(relay.url)
         mixed = made.mixed
         faults = Faults(
-            server, other, relay, made.api, made.processes, mixed.calm, mixed.idle, mixed.states, mixed.settle
+            server,
+            other,
+            relay,
+            made.api,
+            made.processes,
+            mixed.calm,
+            mixed.idle,
+            mixed.states,
+            mixed.doubts,
+            mixed.settle,
         )
         report = await mixed.run(FAULTS, faults=faults)
     found = faults.report
