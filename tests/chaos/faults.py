@@ -235,7 +235,7 @@ class Faults:
         def lose() -> bool:
             now = self.states()
             lost = sum(now[uid] != state for uid, state in before.items() if uid in now)
-            return lost >= min(enough, len(before) - self.doubts())
+            return lost >= max(1, min(enough, len(before) - self.doubts()))
 
         await self._until(lose, "nothing changes")
         window = self.windows.begin("older dump in place")

@@ -292,7 +292,15 @@ class Mixed:
         )
 
     async def _join(self) -> None:
-        self.members.append(await self._joined())
+        while True:
+            try:
+                self.members.append(await self._joined())
+            except AssertionError as problem:
+                if UNAVAILABLE not in str(problem):
+                    raise
+                self.report.unavailable += 1
+            else:
+                return
 
     async def _joined(self) -> Member:
         role = self.chance.choice(ROLES)
