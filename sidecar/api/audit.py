@@ -5,11 +5,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from sidecar.api.audited_policy import AuditedPolicyChange, only_policy, policy_changes
 from sidecar.domain.problems import Code, Problem
 from sidecar.http.endpoint import Endpoint, RequirePermission
 from sidecar.http.request import Request, Response
 from sidecar.http.schemas import Count, When
-from sidecar.store.audit import MAX_PAGE, AuditFilter
+from sidecar.store.audit import MAX_PAGE, AuditFilter, AuditPage
 from sidecar.store.audit_chain import AuditRow
 
 DEFAULT_PAGE: Final = 50
@@ -69,6 +70,8 @@ class AuditEntry(msgspec.Struct, frozen=True):
 class AuditEntries(msgspec.Struct, frozen=True):
     """Changes, newest first. ``next`` is null after the oldest stored row; older ones are in the exported audit.
 
+    ``policy_changes``: those in the time of the page's rows, beside ``limit``.
+
     A filtered page can be empty and have a ``next``: it reads a limited number of rows. ``verified_up_to``: last row
     that a signed checkpoint of the exported audit covers; null before the first.
     """
@@ -76,6 +79,7 @@ class AuditEntries(msgspec.Struct, frozen=True):
     entries: list[AuditEntry]
     next: Count | None
     verified_up_to: Count | None
+    policy_changes: list[AuditedPolicyChange]
 
 
 async def audit(call: Request[None]) -> Response | Problem:
@@ -90,9 +94,13 @@ async def audit(call: Request[None]) -> Response | Problem:
             f"2026-11-24T09:30:00Z: {error}",
         )
     account, log = call.caller.record.account, call.app.people.audit
-    page = await log.page(account, after=query.after, limit=query.limit, only=only)
+    if only_policy(only):
+        page = AuditPage((), None)
+    else:
+        page = await log.page(account, after=query.after, limit=query.limit, only=only)
     entries = [_entry(row) for row in page.rows]
-    return Response(200, AuditEntries(entries, page.next, await log.verified(account)))
+    changes = await policy_changes(call.app, account, only, after=query.after, until=page.next)
+    return Response(200, AuditEntries(entries, page.next, await log.verified(account), changes))
 
 
 def _instant(text: str | None) -> int | None:

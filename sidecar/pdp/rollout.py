@@ -19,6 +19,8 @@ from sidecar.telemetry.metrics import Metrics
 COMPARE_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 BEHIND_SECONDS = 300.0
+MAX_CELLS = 20_000
+"""Cells of a generation whose opened and closed sections are recorded: listing them takes 5 ms."""
 
 _log = logger("policy")
 
@@ -104,6 +106,7 @@ class PolicyRollout:
             sidecar=self._fleet.id,
             start=self._recorded is None,
             forced=self._policy.forced,
+            allowed=generation.allowed if len(generation.cells) <= MAX_CELLS else None,
         )
         self._recorded = generation.id
         if recorded.order is GenerationOrder.BACK:

@@ -4,7 +4,7 @@ Rows are numbered without gaps (R32); a row's ``seq`` is its id in the stream. T
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,6 +94,16 @@ class Audit:
             last, scanned = _seq(found[-1][0]), scanned + len(found)
         return AuditPage(tuple(rows), last)
 
+    async def times(self, account: AccountId, *, after: int | None, until: int | None) -> tuple[int | None, int | None]:
+        """Return the times (Unix milliseconds) of row ``until`` and of row ``after``, the bounds of a page.
+
+        Without ``until`` the first is the time of the oldest kept row. None: there is no such row.
+        """
+        log = log_of(account, self._store.partitions)
+        first = await self._store.command("XRANGE", log, "-" if until is None else f"{until}-0", "+", "COUNT", 1)
+        last = [] if after is None else await self._store.command("XRANGE", log, f"{after}-0", "+", "COUNT", 1)
+        return _time(first), _time(last)
+
     async def verified(self, account: AccountId) -> int | None:
         """Return the last row that an exported checkpoint signs; None if there is none."""
         signed = await self._store.command("HGET", f"{log_of(account, self._store.partitions)}:seal", "signed")
@@ -139,6 +149,10 @@ def row_of(entry_id: str, raw: Any) -> AuditRow:
 def _fields(raw: Any) -> dict[str, str]:
     """Return the fields of a stream entry. Rows of schema 1 have other names."""
     return {_SCHEMA_1.get(name, name): value for name, value in fields_of(raw).items()}
+
+
+def _time(found: Sequence[tuple[str, Any]]) -> int | None:
+    return int(_fields(found[0][1])["t"]) if found else None
 
 
 def _seq(entry_id: str) -> int:

@@ -4,6 +4,7 @@ Stored in the first partition, because they belong to no account. An activation 
 when it is an earlier one, and when it was forced.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,14 +46,31 @@ class Noticed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SectionChange:
+    """Section in which the allowed actions of a role differ between two generations."""
+
+    role: str
+    section: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationTurn:
-    """Time in which a generation was the newest. Unix seconds; ``last_at`` is None for the current one."""
+    """Time in which a generation was the newest. Unix seconds; ``last_at`` is None for the current one.
+
+    ``at``: ``first_at`` in milliseconds. ``before``: the newest generation until then. ``changes``: sections with other
+    allowed actions than before; None if they are unknown or more than 500.
+    """
 
     generation: str
     first_at: int
     last_at: int | None
     noticed_by: Noticed
     direction: Direction
+    at: int = 0
+    before: str | None = None
+    changes: tuple[SectionChange, ...] | None = None
 
 
 class PolicyHistory:
@@ -62,10 +80,20 @@ class PolicyHistory:
         self._store = store
 
     async def record(
-        self, generation: str, roles: Collection[str], *, sidecar: str, start: bool = False, forced: bool = False
+        self,
+        generation: str,
+        roles: Collection[str],
+        *,
+        sidecar: str,
+        start: bool = False,
+        forced: bool = False,
+        allowed: Mapping[str, Collection[tuple[str, str]]] | None = None,
     ) -> RecordedActivation:
-        """Record that this sidecar has activated ``generation``. ``start``: at its start, not by an edit."""
-        arguments = {
+        """Record that this sidecar has activated ``generation``. ``start``: at its start, not by an edit.
+
+        ``allowed``: section and action of the allowed cells per role; None if they are too many to compare.
+        """
+        arguments: dict[str, object] = {
             "id": generation,
             "roles": sorted(roles),
             "sidecar": sidecar,
@@ -73,6 +101,8 @@ class PolicyHistory:
             "forced": forced,
             "rid": self._store.request_id(),
         }
+        if allowed is not None:
+            arguments["actions"] = _actions(allowed)
         reply = await self._store.run("generation_record", [_key(), keys.system_log()], arguments, write=True)
         return RecordedActivation(GenerationOrder(reply["o"]), reply["newest"] or None)
 
@@ -92,7 +122,18 @@ class PolicyHistory:
             fields = fields_of(raw)
             at = seconds(fields["t"])
             by, direction = Noticed(fields["by"]), Direction(fields["direction"])
-            turns.append(GenerationTurn(fields["generation"], at, next_at, by, direction))
+            turns.append(
+                GenerationTurn(
+                    fields["generation"],
+                    at,
+                    next_at,
+                    by,
+                    direction,
+                    int(fields["t"]),
+                    fields.get("before") or None,
+                    _changes(fields.get("changes", "")),
+                )
+            )
             next_at = at
         return turns
 
@@ -104,6 +145,24 @@ class PolicyHistory:
             if score is not None:
                 found[generation] = int(float(score))
         return found
+
+
+def _actions(allowed: Mapping[str, Collection[tuple[str, str]]]) -> dict[str, str]:
+    """Return the allowed actions, separated by spaces, per ``role section``. Ids hold no spaces."""
+    found: dict[str, list[str]] = {}
+    for role, cells in allowed.items():
+        for section, action in sorted(cells):
+            found.setdefault(f"{role} {section}", []).append(action)
+    return {cell: " ".join(actions) for cell, actions in found.items()}
+
+
+def _changes(text: str) -> tuple[SectionChange, ...] | None:
+    if not text:
+        return None
+    return tuple(
+        SectionChange(role, section, tuple(before.split()), tuple(after.split()))
+        for role, section, before, after in json.loads(text)
+    )
 
 
 def _key() -> str:

@@ -11,6 +11,7 @@ from sidecar.store import audit as audit_store
 from sidecar.store import keys
 from sidecar.store.audit_chain import verify
 from sidecar.store.audit_export import Exporter, exported
+from sidecar.store.policy_history import PolicyHistory
 from tests.fixtures import OTHER_PASSWORD, PASSWORD
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -286,3 +287,87 @@ async def test_R32_verified_up_to_is_the_last_signed_row(web, town, store):
     with pytest.raises(OSError, match="disk full"):
         await exporter.export()
     assert await verified() == newest  # sealed, not signed
+
+
+MARKETER = [("media", "view")]
+MORE = [("media", "manage"), ("media", "view"), ("analytics", "view")]
+
+
+async def policy_changes(web, token, query=""):
+    answer = await web.ask("GET", f"/v1/audit{query}", token=token)
+    assert answer.status == 200, answer.body
+    return answer.body["policy_changes"]
+
+
+async def test_policy_changes_name_the_sections_of_each_role(web, town, store):
+    """Not those from before the account. Other sidecars, and starts with an older generation, add nothing."""
+    policies = PolicyHistory(store)
+    await policies.record("g0", ["marketer"], sidecar="host-a", start=True, allowed={"marketer": []})
+    await policies.record("g1", ["marketer"], sidecar="host-a", allowed={"marketer": MARKETER})
+    await town.found()
+    token = await web.token("ada@example.com")
+    assert await policy_changes(web, token) == []
+    allowed = {"marketer": MORE, "clerk": [("billing", "view")]}
+    await policies.record("g2", ["marketer", "clerk"], sidecar="host-a", allowed=allowed)
+    await policies.record("g2", ["marketer", "clerk"], sidecar="host-b", allowed=allowed)
+    await policies.record("g1", ["marketer"], sidecar="host-c", start=True, allowed={"marketer": MARKETER})
+    await policies.record("g1", ["marketer"], sidecar="host-a", allowed={"marketer": MARKETER})
+    await policies.record("g3", ["marketer"], sidecar="host-b")  # too many cells to compare
+    large, back, forward = await policy_changes(web, token)
+    assert (forward["action"], forward["before"], forward["generation"]) == ("policy.activated", "g1", "g2")
+    assert forward["roles"] == [
+        {"role": "clerk", "opened": ["billing"], "closed": [], "changed": []},
+        {"role": "marketer", "opened": ["analytics"], "closed": [], "changed": ["media"]},
+    ]
+    assert (back["action"], back["generation"]) == ("policy.reverted", "g1")
+    assert [one["closed"] for one in back["roles"]] == [["billing"], ["analytics"]]
+    assert (large["generation"], large["roles"]) == ("g3", None)
+    answer = await web.ask("GET", "/v1/audit", token=token)
+    assert b"host" not in answer.raw  # R27
+    assert datetime.fromisoformat(forward["at"]).tzinfo is not None
+
+
+@pytest.mark.parametrize("limit", [1, 2, 500])
+async def test_pages_show_each_policy_change_once_in_order(web, town, store, limit):
+    policies = PolicyHistory(store)
+    ada = await town.found()
+    token = await web.token("ada@example.com")
+    await policies.record("g0", [], sidecar="a", allowed={})
+    for number in range(1, 5):
+        await policies.record(f"g{number}", [], sidecar="a", allowed={})
+        await town.people.users.change(Actor.operator(), ada.id, name=f"Ada {number}")
+    found, after, rows = [], "", 0
+    while True:
+        body = (await web.ask("GET", f"/v1/audit?limit={limit}{after}", token=token)).body
+        found += [one["generation"] for one in body["policy_changes"]]
+        rows += len(body["entries"])
+        if body["next"] is None:
+            break
+        after = f"&after={body['next']}"
+    assert found == ["g4", "g3", "g2", "g1"]
+    assert rows == len(await entries(web, token, "?limit=500"))
+
+
+async def test_filters_select_policy_changes_too(web, town, store):
+    ada, bob, token, rows = await history(web, town)
+    policies = PolicyHistory(store)
+    await policies.record("g0", [], sidecar="a", allowed={})
+    for name in ("g1", "g2", "g1"):
+        await policies.record(name, [], sidecar="a", allowed={})
+    back, newer, older = await policy_changes(web, token)
+    assert [one["generation"] for one in (back, newer, older)] == ["g1", "g2", "g1"]
+    for query, expected in {
+        "action=policy.activated": [newer, older],
+        "action=policy.reverted": [back],
+        "action=user.changed": [],
+        f"target={bob.id}": [],
+        f"actor={ada.id}": [],
+        "actor=operator": [back, newer, older],
+        f"to={quote(rows[0]['at'])}": [],
+        f"from={quote(rows[0]['at'])}": [back, newer, older],
+        "from=2100-01-01T00:00:00Z": [],
+    }.items():
+        assert await policy_changes(web, token, f"?{query}") == expected, query
+        if query.startswith("action=policy"):
+            answer = await web.ask("GET", f"/v1/audit?{query}", token=token)
+            assert (answer.body["entries"], answer.body["next"]) == ([], None)

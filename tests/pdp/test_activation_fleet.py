@@ -17,7 +17,7 @@ from sidecar.telemetry.metrics import Metrics
 
 
 def generation(name: str, *roles: str) -> Any:
-    return SimpleNamespace(id=name, roles=dict.fromkeys(roles or ("admin",)))
+    return SimpleNamespace(id=name, roles=dict.fromkeys(roles or ("admin",)), cells={}, allowed={})
 
 
 # -- roles in use ------------------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ ANSWERS: Final[dict[str, Any]] = {
         ],
         "next": None,
         "verified_up_to": 7,
+        "policy_changes": [],
     },
     "Explained": {
         "role": "accountant",
