@@ -26,7 +26,7 @@ from sidecar.identity.sessions import Client, Clock, Grant, Issuer, PasswordSet
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.live.fleet import Fleet
-from sidecar.store.outcomes import ActorChanged, NoUser, Stale
+from sidecar.store.outcomes import ActorChanged, NoUser, ResetUse, Stale
 from sidecar.store.users import PasswordChanged, Users
 from sidecar.tokens.ids import account_of, letters
 from sidecar.tokens.opaque import Pepper, Purpose, Secret, SecretKind, read_secret
@@ -96,7 +96,7 @@ class PasswordReset:
         proven = await self._proven(token)
         if proven is None:
             return ResetGone()
-        record, shown = proven
+        record, use = proven
         normal = await check_password(password, email=record.email)
         if isinstance(normal, WeakPassword):
             return normal
@@ -112,7 +112,7 @@ class PasswordReset:
             password_hash=hashed,
             session=session,
             actor=actor,
-            proves_email=not shown,
+            reset=use,
         )
         match outcome:
             case PasswordChanged(changed, position):
@@ -121,8 +121,8 @@ class PasswordReset:
             case Stale() | NoUser() | ActorChanged():
                 return ResetGone()
 
-    async def _proven(self, token: str) -> tuple[UserRecord, bool] | None:
-        """Return the user of a valid link, and True if the link was shown. None: the link is invalid."""
+    async def _proven(self, token: str) -> tuple[UserRecord, ResetUse] | None:
+        """Return the user of a valid link, and what the audit holds of the link. None: the link is invalid."""
         secret = read_secret(SecretKind.RESET, token)
         if secret is None:
             return None
@@ -136,7 +136,7 @@ class PasswordReset:
         for shown in (False, True):
             expected = self._secret(record, expires_at, shown=shown, maker=maker)
             if hmac.compare_digest(expected.text, secret.text):
-                return record, shown
+                return record, ResetUse(shown, maker[0] if maker else None)
         return None
 
     async def _maker(self, secret: Secret) -> tuple[UserId, str] | None:

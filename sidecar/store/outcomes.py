@@ -1,8 +1,8 @@
-"""Outcomes of transitions that several nouns share. Values only; outages are exceptions."""
+"""Outcomes and arguments of transitions that several nouns share. Values only; outages are exceptions."""
 
 from dataclasses import dataclass
 
-from sidecar.domain.users import UserRecord
+from sidecar.domain.users import UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +91,11 @@ class Stale:
     """Credential epoch other than the expected one: a concurrent change, such as a new password, has raised it."""
 
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResetUse:
+    """Use of a reset link. ``shown``: a person other than the mailbox's owner saw it. ``maker``: that user, if any."""
+
+    shown: bool
+    maker: UserId | None

@@ -17,6 +17,7 @@ from sidecar.store.outcomes import (
     NoUser,
     Position,
     Removed,
+    ResetUse,
     Stale,
     StillInvited,
     Unchanged,
@@ -168,12 +169,12 @@ class Users:
         password_hash: str,
         session: NewSession | None,
         actor: Actor,
-        proves_email: bool | None = None,
+        reset: ResetUse | None = None,
     ) -> PasswordChanged | Stale | NoUser | ActorChanged:
         """Set the password hash, raise the epoch, end all sessions and open ``session``, in one script.
 
         Returns Stale when epoch or role is not the expected one, NoUser also when the user is not active.
-        ``proves_email``: set the e-mail to verified (True) or unverified (False) (R9); None leaves it unchanged.
+        ``reset``: the link that was used, which sets the e-mail to verified or unverified (R9).
         """
         if (account := account_of(uid)) is None:
             return NoUser()
@@ -187,7 +188,7 @@ class Users:
             expected_role=expected_role,
             pw=password_hash,
             session=session_argument(session),
-            proves=None if proves_email is None else str(int(proves_email)),
+            reset=None if reset is None else {"shown": reset.shown, "maker": reset.maker or ""},
         )
         match reply["o"]:
             case "changed":

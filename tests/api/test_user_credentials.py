@@ -148,6 +148,40 @@ async def test_R9_a_shown_reset_makes_the_email_unverified(web, town, ada):
     assert again.status == 410
 
 
+async def test_R32_a_password_by_a_link_names_link_and_maker(web, town, ada):
+    """The actor of all four is the user: only ``via`` tells a change by the old password from one by a link."""
+    bob = await town.join(ada, "bob@example.com")
+    admin = await web.token("ada@example.com")
+
+    async def link_shown_to_ada():
+        return (await web.ask("POST", f"/v1/users/{bob.id}/password-reset", {"show": True}, token=admin)).body["reset"]
+
+    links = [
+        (await link_shown_to_ada())["url"],
+        lambda: town.people.password_reset.link(bob, shown=True).url,  # of an operator
+        lambda: town.people.password_reset.link(bob).url,
+    ]
+    for number, link in enumerate(links):
+        bob = await town.people.users.record(bob.id)
+        token = secret(link if isinstance(link, str) else link())
+        body = {"token": token, "password": f"{number} green bottles on a shelf", "tokens": False}
+        assert (await web.ask("POST", "/v1/password/reset", body)).status == 200
+    last = f"{len(links) - 1} green bottles on a shelf"
+    own = await web.token("bob@example.com", last)
+    body = {"old_password": last, "new_password": OTHER_PASSWORD}
+    assert (await web.ask("POST", "/v1/me/password", body, token=own)).status == 200
+
+    rows = await audited(web, admin, "user.password")
+    assert {row["actor"] for row in rows} == {bob.id}
+    known = ({k: v for k, v in row["after"].items() if k not in {"epoch", "email_verified"}} for row in rows)
+    assert list(known) == [
+        {"via": "password"},
+        {"via": "mailed_link"},
+        {"via": "shown_link"},
+        {"via": "shown_link", "maker": ada.id, "maker_name": "Ada"},
+    ]
+
+
 async def test_R9_a_mailed_reset_is_never_shown_and_proves(web, town, ada):
     bob = await town.join(ada, "Bob@Example.com")
     admin = await web.token("ada@example.com")

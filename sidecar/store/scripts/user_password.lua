@@ -1,6 +1,6 @@
 -- Compare and set on the epoch: one of several concurrent changes succeeds. Ends every session and opens A.session.
--- A.proves (R9): '1' after a link that only the mail contained, which verifies the e-mail; '0' after a link that
--- another person saw, who may have chosen the password. Without it the verification is unchanged.
+-- A.reset (R9): the link that the password was set with. A link that only the mail contained verifies the e-mail; one
+-- that another person saw, who may have chosen the password, does the opposite. Without it the verification is unchanged.
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)
@@ -12,9 +12,13 @@ if not actor_holds() then return outcome('actor_changed') end
 local epoch = int(tonumber(now[1]) + 1)
 local n = publish('user', A.uid, epoch, home, true, { password = true })
 redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'tvt', int(NOW), 'pwtv', epoch, 'changed', int(NOW))
-if A.proves then redis.call('HSET', home, 'ev', A.proves) end
+if A.reset then redis.call('HSET', home, 'ev', A.reset.shown and '0' or '1') end
 end_sessions(A.uid)
 if A.session then open_session(A.uid, epoch, A.session) end
-audit('user.password', A.uid, { epoch = now[1] },
-  { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1' })
+local after = { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1', via = 'password' }
+if A.reset then
+  after.via = A.reset.shown and 'shown_link' or 'mailed_link'
+  if A.reset.maker ~= '' then after.maker, after.maker_name = A.reset.maker, label(A.reset.maker) end
+end
+audit('user.password', A.uid, { epoch = now[1] }, after)
 return remember({ o = 'changed', r = record(A.uid), n = n })
