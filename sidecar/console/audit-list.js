@@ -1,8 +1,10 @@
 // @ts-check
 /** The rows of the audit as sentences, newest first, under one heading per day of the reader. */
 
-import { h } from "./dom.js";
-import { differences, parts } from "./sentences.js";
+import { Problem } from "./api.js";
+import { h, sentence, status } from "./dom.js";
+import { onDemand } from "./load.js";
+import { parts } from "./sentences.js";
 
 /**
  * @typedef {import("./sentences.js").Row} Row
@@ -17,9 +19,13 @@ const EXACT = new Intl.DateTimeFormat(DATES, { dateStyle: "full", timeStyle: "lo
 
 /** List that grows by older rows. */
 export class AuditList {
-  /** @param {TitleOf} role */
-  constructor(role) {
+  /**
+   * @param {TitleOf} role
+   * @param {TitleOf} section
+   */
+  constructor(role, section) {
     this.role = role;
+    this.section = section;
     this.element = h("div", { class: "days" });
     this.day = "";
     this.rows = h("ol");
@@ -56,58 +62,35 @@ export class AuditList {
    */
   entry(row, at) {
     const known = !Number.isNaN(at.getTime());
-    const details = h("details", null, h("summary", null, `Row ${row.seq}`));
-    details.addEventListener("toggle", () => {
-      if (details.open && details.childElementCount === 1) details.append(...more(row));
-    });
+    const details = h("details", null, h("summary", null, label(row)));
+    details.addEventListener("toggle", () => void open(details, row));
     return h("li", null,
       known ? h("time", { datetime: row.at, title: EXACT.format(at) }, CLOCK.format(at)) : h("span", null, row.at),
-      h("p", null, parts(row, this.role).map((part) =>
-        typeof part === "string" ? part : h("bdi", { class: "name" }, part.name))),
+      h("p", null, parts(row, this.role, this.section).map((part) =>
+        typeof part === "string" ? part
+          : "name" in part ? h("bdi", { class: "name" }, part.name) : h("span", { class: "system" }, part.system))),
       details);
   }
 }
 
+/** @param {Row} row */
+function label(row) {
+  return row.seq === null ? "Policy" : `Row ${row.seq}`;
+}
+
 /**
- * Return the details of a row: before and after, and where the change came from.
+ * Fill the details of a row when they are first opened. Without a network they say so, and are read again.
+ * @param {HTMLDetailsElement} details
  * @param {Row} row
- * @returns {HTMLElement[]}
  */
-function more(row) {
-  const found = differences(row);
-  const facts = h("dl", { class: "facts" },
-    fact("Action", row.action), fact("Changed by", row.actor), fact("About", row.target),
-    fact("Address", row.address), fact("Request", row.request_id));
-  return found.length > 0 ? [table(row, found), facts] : [facts];
-}
-
-/**
- * @param {Row} row
- * @param {ReturnType<typeof differences>} found
- */
-function table(row, found) {
-  const heads = ["Field", "Before", "After"].map((title) => h("th", { role: "columnheader", scope: "col" }, title));
-  return h("table", { role: "table", class: "change", "aria-label": `Before and after of row ${row.seq}` },
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)),
-    h("tbody", { role: "rowgroup" }, found.map((one) =>
-      h("tr", { role: "row", class: one.differs ? null : "same" },
-        h("th", { role: "rowheader", scope: "row" }, one.name),
-        h("td", { role: "cell", "data-label": "Before" }, value(one.before, one.differs && "del")),
-        h("td", { role: "cell", "data-label": "After" }, value(one.after, one.differs && "ins"))))));
-}
-
-/**
- * @param {string} text
- * @param {"del" | "ins" | false} tag
- */
-function value(text, tag) {
-  return h("div", null, text && tag ? h(tag, null, text) : text || "–");
-}
-
-/**
- * @param {string} name
- * @param {string | null} value
- */
-function fact(name, value) {
-  return value ? [h("dt", null, name), h("dd", { class: "mono" }, value)] : null;
+async function open(details, row) {
+  if (!details.open || details.childElementCount > 1) return;
+  try {
+    const { more } = await onDemand(() => import("./audit-details.js"));
+    if (details.childElementCount === 1) details.append(...more(row));
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    details.open = false;
+    status(sentence(problem.detail));
+  }
 }

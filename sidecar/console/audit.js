@@ -3,18 +3,20 @@
 
 import { Problem, get } from "./api.js";
 import { AuditList } from "./audit-list.js";
+import { merged } from "./audit-policy.js";
 import { persistently } from "./banner.js";
 import { h, plural, sentence as asSentence, status } from "./dom.js";
 import { FilterForm } from "./filter-form.js";
 import { apiPath, read, write } from "./filters.js";
 import { onDemand } from "./load.js";
 import { start } from "./shell.js";
-import { roleTitles } from "./titles.js";
+import { inWords, roleTitles } from "./titles.js";
 
 /**
  * @typedef {import("./filters.js").Filters} Filters
  * @typedef {import("./sentences.js").Row} Row
- * @typedef {{entries: Row[], next: number | null, verified_up_to?: number | null}} Page
+ * @typedef {import("./audit-policy.js").PolicyChange} PolicyChange
+ * @typedef {{entries: Row[], policy_changes?: PolicyChange[], next: number | null, verified_up_to?: number | null}} Page
  * @typedef {{id: string, title: string}} Role
  * @typedef {{id: string, name: string, email: string}} User
  */
@@ -54,11 +56,12 @@ async function optional(path) {
  * @returns {Promise<Page>}
  */
 async function rows(filters, limit, after) {
-  /** @type {Page} */
-  const found = { entries: [], next: after };
+  /** @type {Page & {policy_changes: PolicyChange[]}} */
+  const found = { entries: [], policy_changes: [], next: after };
   for (let reads = 0; reads < MOST_READS; reads += 1) {
     const page = await get(apiPath(filters, { limit: limit - found.entries.length, after: found.next }));
     found.entries.push(...page.entries);
+    found.policy_changes.push(...(page.policy_changes ?? []));
     found.next = page.next;
     found.verified_up_to = page.verified_up_to;
     if (page.next === null || found.entries.length >= limit) break;
@@ -70,15 +73,18 @@ async function rows(filters, limit, after) {
 class View {
   /**
    * @param {{page: Page, roles: Role[]}} data
+   * @param {Map<string, string | undefined>} sections title per section id
    */
-  constructor({ page, roles }) {
+  constructor({ page, roles }, sections) {
     this.role = roleTitles(roles);
+    /** @type {import("./titles.js").TitleOf} */
+    this.section = (id) => sections.get(id) ?? inWords(id);
     /** @type {Filters} */
     this.filters = read(location.search);
     /** @type {Map<string, string>} */
     this.people = new Map();
     this.form = new FilterForm(this.people, (filters) => void this.filter(filters));
-    this.list = new AuditList(this.role);
+    this.list = new AuditList(this.role, this.section);
     this.verified = h("p", { class: "soft" });
     this.meaning = h("p", { class: "soft small" },
       "Rows up to here are covered by a signed checkpoint of the exported audit.");
@@ -109,8 +115,9 @@ class View {
   take(page) {
     for (const row of page.entries) this.note(row);
     this.form.show(this.filters);
-    this.list.append(page.entries);
-    this.shown += page.entries.length;
+    const all = merged(page.entries, page.policy_changes ?? []);
+    this.list.append(all);
+    this.shown += all.length;
     this.next = page.next;
     this.older.hidden = page.next === null;
     this.empty.hidden = this.shown > 0;
@@ -209,9 +216,9 @@ class View {
       const { asCsv, everyRow, save } = await onDemand(() => import("./audit-export.js"));
       const found = await everyRow(this.filters, (count) => status(`${plural(count, "row")} read`));
       const name = `audit-${new Date().toISOString().slice(0, 10)}.${form}`;
-      if (form === "csv") save(name, "text/csv", asCsv(found.entries, this.role));
+      if (form === "csv") save(name, "text/csv", asCsv(found, this.role, this.section));
       else save(name, "application/json", JSON.stringify({ filters: this.filters, ...found }, null, 2));
-      status(`${plural(found.entries.length, "row")} exported as ${name}`);
+      status(`${plural(found.entries.length + found.policy_changes.length, "row")} exported as ${name}`);
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       status(`Nothing was exported. ${asSentence(problem.detail)}`);
@@ -226,7 +233,8 @@ start({
   needs: { section: "audit", action: "view" },
   load,
   draw: (main, session, data) => {
-    const view = new View(data);
+    const titles = session.permissions.permissions.map((one) => /** @type {const} */ ([one.section, one.section_title]));
+    const view = new View(data, new Map(titles));
     if (session.can("users", "view")) {
       void persistently(() => get("/v1/users")).then(({ users }) => view.add(users));
     }

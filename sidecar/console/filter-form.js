@@ -47,8 +47,8 @@ export class FilterForm {
   /** Offer all known people. What is chosen stays. */
   offer() {
     const people = [...this.people].sort(([, one], [, other]) => one.localeCompare(other));
-    choose(this.actor.select, [["", "Everybody"], [OPERATOR, "An operator, or the sidecar"], ...people]);
-    choose(this.target.select, [["", "Everybody"], ...people]);
+    choose(this.actor.select, [["", "Everybody"], [OPERATOR, "An operator, or the sidecar"]], people);
+    choose(this.target.select, [["", "Everybody"]], people);
   }
 
   /** @param {Filters} filters */
@@ -73,13 +73,16 @@ export class FilterForm {
 }
 
 /**
- * Replace the choices. What is chosen stays.
+ * Replace the choices. What is chosen stays. People have a group of their own, because a name can be any text.
  * @param {HTMLSelectElement} select
  * @param {[string, string][]} choices
+ * @param {[string, string][]} people
  */
-function choose(select, choices) {
+function choose(select, choices, people) {
   const chosen = select.value;
-  fill(select, choices.map(([value, title]) => option(value, title)));
+  /** @param {[string, string][]} some */
+  const options = (some) => some.map(([value, title]) => option(value, title));
+  fill(select, options(choices), h("optgroup", { label: "People" }, options(people)));
   set(select, chosen);
 }
 

@@ -1,12 +1,13 @@
 // @ts-check
 // Rows of the audit as English sentences: "Ann made Bob an Accountant (was Marketer), from 10.0.0.4". Pure.
 
-import { count, inWords, withArticle } from "./titles.js";
+import { effect } from "./audit-policy.js";
+import { count, withArticle } from "./titles.js";
 
 /**
  * Row of `GET /v1/audit`. Names and addresses are as they were at the time of the change.
  * @typedef {object} Row
- * @property {number} seq
+ * @property {number | null} seq null for a change of the policy, which no account's log holds
  * @property {string} at
  * @property {string} action
  * @property {string | null} actor
@@ -22,11 +23,11 @@ import { count, inWords, withArticle } from "./titles.js";
  */
 
 /**
- * Part of a sentence: plain text, or a name that users chose.
- * @typedef {string | {name: string}} Part
+ * Part of a sentence: plain text, a name that users chose, or an actor that is no user.
+ * @typedef {string | {name: string} | {system: string}} Part
  * @typedef {import("./titles.js").TitleOf} TitleOf
  * @typedef {{actor: Part, target: Part, self: boolean, before: Record<string, any>, after: Record<string, any>,
- *   role: TitleOf}} Facts
+ *   role: TitleOf, section?: TitleOf}} Facts
  */
 
 /** @type {Record<string, (facts: Facts) => Part[]>} */
@@ -49,8 +50,7 @@ const SENTENCES = {
   "user.changed": changed,
   "user.removed": ({ actor, target, before, role }) =>
     say`${actor} removed ${target} (was ${role(before.role)})`,
-  "user.password": ({ actor, target, self }) =>
-    self ? say`${actor} changed their password` : say`${actor} changed the password of ${target}`,
+  "user.password": passwordSet,
   "user.reset_link": ({ actor, target, after }) =>
     after.shown === false
       ? say`${actor} sent ${target} a password reset link`
@@ -84,6 +84,8 @@ const SENTENCES = {
       : say`${count(after.count, "further sign-in")} failed within the hour`,
   "pep.created": ({ actor, target }) => say`${actor} created the key ${target} for a gateway or service`,
   "pep.revoked": ({ actor, target }) => say`${actor} revoked the key ${target} of a gateway or service`,
+  "policy.activated": ({ after, role, section }) => [`The policy changed. ${effect(after.roles, role, section)}`],
+  "policy.reverted": ({ after, role, section }) => [`An earlier policy came back. ${effect(after.roles, role, section)}`],
 };
 
 /** Kinds of change, for the filter: action → label. */
@@ -117,15 +119,18 @@ export const KINDS = {
   "store.repaired": "Indexes repaired",
   "pep.created": "Key created",
   "pep.revoked": "Key revoked",
+  "policy.activated": "Policy changed",
+  "policy.reverted": "Earlier policy came back",
 };
 
 /**
  * Return the parts of a row's sentence, without the time.
  * @param {Row} row
  * @param {TitleOf} role title of a role id
+ * @param {TitleOf} [section] title of a section id
  * @returns {Part[]}
  */
-export function parts(row, role) {
+export function parts(row, role, section) {
   const facts = {
     actor: actorOf(row),
     target: targetOf(row),
@@ -133,6 +138,7 @@ export function parts(row, role) {
     before: row.before ?? {},
     after: row.after ?? {},
     role,
+    section,
   };
   const known = Object.hasOwn(SENTENCES, row.action);
   const of = row.target ? say` of ${facts.target}` : [];
@@ -144,50 +150,13 @@ export function parts(row, role) {
  * Return a row's sentence as text.
  * @param {Row} row
  * @param {TitleOf} role title of a role id
+ * @param {TitleOf} [section] title of a section id
  * @returns {string}
  */
-export function sentence(row, role) {
-  return parts(row, role)
-    .map((part) => (typeof part === "string" ? part : part.name))
+export function sentence(row, role, section) {
+  return parts(row, role, section)
+    .map((part) => (typeof part === "string" ? part : "name" in part ? part.name : part.system))
     .join("");
-}
-
-/**
- * Return the members that a change set, with their values on both sides.
- * @param {Row} row
- * @returns {{name: string, before: string, after: string, differs: boolean}[]}
- */
-export function differences(row) {
-  const [before, after] = [row.before ?? {}, row.after ?? {}];
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
-  return names.map((name) => {
-    const [was, is] = [value(name, before[name]), value(name, after[name])];
-    return { name: inWords(name.replaceAll("_", "-")), before: was, after: is, differs: was !== is };
-  });
-}
-
-/** Members that hold Unix milliseconds. */
-const TIMES = new Set(["expires", "expired", "taken"]);
-
-/**
- * @param {string} name
- * @param {any} raw
- * @returns {string}
- */
-function value(name, raw) {
-  if (raw === undefined || raw === null || raw === "") return "";
-  if (TIMES.has(name) && Number(raw) > 0) return instant(Number(raw));
-  if (Array.isArray(raw)) return raw.map((one) => value(name, one)).join(", ");
-  return typeof raw === "object" ? JSON.stringify(raw) : String(raw);
-}
-
-/**
- * @param {number} milliseconds
- * @returns {string}
- */
-function instant(milliseconds) {
-  const date = new Date(milliseconds);
-  return Number.isNaN(date.getTime()) ? String(milliseconds) : date.toISOString().replace(".000Z", "Z");
 }
 
 /**
@@ -215,11 +184,25 @@ function changed({ actor, target, self, before, after, role }) {
 }
 
 /**
+ * Describe a new password. The user of a link is not known, but who was shown it is.
+ * @param {Facts} facts
+ * @returns {Part[]}
+ */
+function passwordSet({ actor, target, self, after }) {
+  if (after.via === "mailed_link") return say`${target} set a new password with a mailed link`;
+  if (after.via === "shown_link") {
+    const maker = after.maker ? named(after.maker_name || after.maker) : { system: "an operator" };
+    return say`A new password of ${target} was set with a link that ${maker} was shown`;
+  }
+  return self ? say`${actor} changed their password` : say`${actor} changed the password of ${target}`;
+}
+
+/**
  * @param {Row} row
  * @returns {Part}
  */
 function actorOf(row) {
-  if (row.actor === null) return row.address === "cli" ? "An operator" : "The sidecar";
+  if (row.actor === null) return { system: row.address === "cli" ? "An operator" : "The sidecar" };
   return named(row.actor_name || row.actor_email || row.actor);
 }
 

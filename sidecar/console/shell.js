@@ -45,9 +45,7 @@ export class Session {
    * @param {string} action
    */
   can(section, action) {
-    return this.permissions.permissions.some(
-      (one) => one.section === section && one.action === action && one.decision,
-    );
+    return allows(this.permissions, section, action);
   }
 
   /** Return the allowed sections, each with its allowed actions in words. */
@@ -100,10 +98,17 @@ export function titled(id) {
  * @param {Permissions} permissions
  */
 export function firstPage(permissions) {
-  /** @param {string} path */
-  const opens = (path) => PAGES.some((page) => page.path === path && permissions.permissions.some(
-    (one) => one.section === page.section && one.action === page.action && one.decision));
-  return opens("/console/users") ? "/console/users" : ACCOUNT_SETTINGS;
+  const [users] = PAGES;
+  return allows(permissions, users.section, users.action) ? users.path : ACCOUNT_SETTINGS;
+}
+
+/**
+ * @param {Permissions} permissions
+ * @param {string} section
+ * @param {string} action
+ */
+function allows({ permissions }, section, action) {
+  return permissions.some((one) => one.section === section && one.action === action && one.decision);
 }
 
 /**
@@ -137,13 +142,8 @@ async function run({ title, needs, load, draw }) {
     (data) => ({ data, problem: null }),
     (/** @type {unknown} */ problem) => ({ data: null, problem }),
   );
-  const frame = Promise.all([get("/v1/me"), get("/v1/me/permissions"), get("/v1/account")]);
-  let first = true;
-  const [me, permissions, account] = await persistently(() => {
-    const calls = first ? frame : Promise.all([get("/v1/me"), get("/v1/me/permissions"), get("/v1/account")]);
-    first = false;
-    return calls;
-  });
+  const [me, permissions, account] = await persistently(() =>
+    Promise.all([get("/v1/me"), get("/v1/me/permissions"), get("/v1/account")]));
   const session = new Session(me, permissions, account);
   drawHeader(session);
   document.title = `${title} · ${session.account.name}`;
@@ -153,12 +153,12 @@ async function run({ title, needs, load, draw }) {
   }
   const { data, problem } = await own;
   main.removeAttribute("aria-busy");
+  if (problem && !(problem instanceof Problem)) throw problem;
+  fill(main, h("h1", null, title));
   if (problem instanceof Problem) {
-    fill(main, h("h1", null, title), h("p", { class: "form-error", role: "alert" }, sentence(problem.detail)));
+    main.append(h("p", { class: "form-error", role: "alert" }, sentence(problem.detail)));
     return;
   }
-  if (problem) throw problem;
-  fill(main, h("h1", null, title));
   draw(main, session, /** @type {T} */ (data));
 }
 

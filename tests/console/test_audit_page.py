@@ -3,14 +3,18 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.console.site import Account, Person
+from tests.console.site import Account, Person, Sidecars, Site
 from tests.console.visitor import Visitor, expect
+from tests.live.support import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -189,3 +193,66 @@ def test_a_search_goes_on_past_empty_responses(visit: Visit, account: Account) -
     ada.open("/console/audit?action=user.signed_out")
     expect(rows(ada)).to_have_count(3)
     expect(ada.button("Show older rows")).to_be_hidden()
+
+
+@pytest.fixture
+def edited(sidecars: Sidecars, tmp_path: Path) -> Iterator[tuple[Site, Account, Callable[[], None]]]:
+    """A sidecar with a policy of its own, an account of it, and the edit that opens Billing to marketers."""
+    folder = tmp_path / "policy"
+    shutil.copytree(ROOT / "policy", folder)
+    site = sidecars.start(POLICY_DIR=str(folder), MODEL=str(ROOT / "model.conf"))
+    account = site.account()
+
+    def edit() -> None:
+        rules, expected = folder / "policy.csv", folder / "expectations.csv"
+        denied = re.compile(r"^deny(,\s*marketer,\s*billing,\s*view)$", re.MULTILINE)
+        text, count = denied.subn(r"allow\1", expected.read_text())
+        assert count == 1
+        expected.write_text(text)
+        rules.write_text(rules.read_text().rstrip("\n") + "\np, marketer, billing, view, allow\n")
+        deadline = time.monotonic() + 30
+        while not account.ask("GET", "/v1/audit")["policy_changes"]:
+            assert time.monotonic() < deadline, account.ask("GET", "/v1/policy")
+            time.sleep(0.1)
+
+    yield site, account, edit
+    site.process.popen.kill()
+
+
+def test_a_policy_change_names_what_it_opened(visit: Visit, edited: Any) -> None:
+    site, account, edit = edited
+    edit()
+    account.join("Mia Maler", "marketer")
+    ada = visit(account.admin, origin=site.origin).open("/console/audit")
+    text = "The policy changed. Marketer gained Billing."
+    expect(rows(ada).filter(has_text=text)).to_have_count(1)
+    texts = seen(ada)
+    assert texts.index("Mia Maler accepted the invitation as Marketer, from 127.0.0.1") < texts.index(text)
+    assert texts[-1].startswith("An operator created the account")
+    row = rows(ada).filter(has_text=text)
+    row.locator("summary").click()
+    generation = account.ask("GET", "/v1/policy")["generation"]
+    expect(row.get_by_role("row").filter(has_text="Generation")).to_contain_text(generation)
+    found = json.loads(download(ada, "Export JSON"))
+    assert [one["generation"] for one in found["policy_changes"]] == [generation]
+    exported = list(csv.DictReader(io.StringIO(download(ada, "Export CSV")[1:], newline="")))
+    assert [line["sentence"] for line in exported] == texts
+    assert [line["sentence"] for line in exported if not line["seq"]] == [text]
+    ada.field("Kind").select_option(label="Policy changed")
+    ada.button("Filter").click()
+    expect(rows(ada)).to_have_count(1)
+    expect(rows(ada)).to_contain_text(text)
+
+
+def test_an_actor_that_is_no_user_is_marked(visit: Visit, account: Account) -> None:
+    """A person's name is a `bdi`, and stands in a group of its own among the filters."""
+    ada = visit(account.admin).open("/console/audit")
+    created = rows(ada).filter(has_text="created the account")
+    expect(created.locator(".system")).to_have_text("An operator")
+    expect(created.locator("bdi")).to_have_text([account.name])
+    signed_in = rows(ada).filter(has_text="Ada Admin signed in").first
+    expect(signed_in.locator("bdi")).to_have_text("Ada Admin")
+    expect(signed_in.locator(".system")).to_have_count(0)
+    people = ada.field("Changed by").locator("optgroup[label=People] > option")
+    expect(people).to_have_text(["Ada Admin"])
+    expect(ada.field("Changed by").locator("> option")).to_have_text(["Everybody", "An operator, or the sidecar"])

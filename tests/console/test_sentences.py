@@ -16,7 +16,9 @@ BOB = {"target": "usr_bob", "target_name": "Bob", "target_email": "bob@example.c
 SELF = {**BOB, "actor": "usr_bob", "actor_name": "Bob", "actor_email": "bob@example.com"}
 OPERATOR = {"actor": None, "actor_name": None, "actor_email": None, "address": "cli"}
 NOT_OF_AN_ACCOUNT = {"issuer.changed"}
-"""Actions of the system's log, which no account reads: with those of policy and keys."""
+"""Actions of the system's log, which no account reads: with those of keys."""
+OF_THE_POLICY = {"policy.activated", "policy.reverted"}
+"""Changes of the policy, which /v1/audit has beside the account's rows."""
 
 
 def row(action, *given, before=None, after=None, **more):
@@ -77,6 +79,22 @@ SENTENCES = [
     ),
     (row("session.ended", before={"sessions": ["a", "b"]}), "Ann ended 2 sessions of Bob, from 10.0.0.4"),
     (row("user.password", SELF), "Bob changed their password, from 10.0.0.4"),
+    (
+        row("user.password", SELF, after={"epoch": 2, "via": "password"}),
+        "Bob changed their password, from 10.0.0.4",
+    ),
+    (
+        row("user.password", SELF, after={"epoch": 2, "via": "mailed_link"}),
+        "Bob set a new password with a mailed link, from 10.0.0.4",
+    ),
+    (
+        row("user.password", SELF, after={"via": "shown_link", "maker": "usr_ann", "maker_name": "Ann"}),
+        "A new password of Bob was set with a link that Ann was shown, from 10.0.0.4",
+    ),
+    (
+        row("user.password", SELF, after={"via": "shown_link"}),
+        "A new password of Bob was set with a link that an operator was shown, from 10.0.0.4",
+    ),
     (row("user.signed_out"), "Ann signed Bob out everywhere, from 10.0.0.4"),
     (row("user.invited", after={"role": "accountant"}), "Ann invited Bob as Accountant, from 10.0.0.4"),
     (
@@ -111,6 +129,39 @@ def test_a_row_is_a_sentence():
     assert sentences([given for given, _ in SENTENCES]) == [expected for _, expected in SENTENCES]
 
 
+def policy_row(roles, action="policy.activated"):
+    given = {"actor": None, "target": None, "target_name": None, "target_email": None, "seq": None, "address": ""}
+    return row(action, given, before={"generation": "g1"}, after={"generation": "g2", "roles": roles})
+
+
+def test_a_change_of_the_policy_names_sections_by_role():
+    roles = [
+        {"role": "marketer", "opened": ["media-library", "billing"], "closed": ["audit"], "changed": []},
+        {"role": "accountant", "opened": [], "closed": [], "changed": ["billing"]},
+    ]
+    expected = "Marketer gained Media library, billing page; lost Audit. Accountant has other actions in billing page."
+    body = """return data.rows.map((row) => m.sentence(row, m.roleTitles(data.roles),
+      (id) => id === "billing" ? "billing page" : m.inWords(id)))"""
+    rows = [policy_row(roles), policy_row(roles, "policy.reverted"), policy_row([]), policy_row(None)]
+    assert run("sentences.js,titles.js", body, {"rows": rows, "roles": ROLES}) == [
+        f"The policy changed. {expected}",
+        f"An earlier policy came back. {expected}",
+        "The policy changed. It opened and closed no section.",
+        "The policy changed. Which sections it opened and closed is not recorded.",
+    ]
+
+
+def test_changes_of_the_policy_stand_between_rows_by_time():
+    rows = [row("user.removed", seq=seq, at=f"2026-11-30T08:00:0{seq}.000+00:00") for seq in (3, 2, 1)]
+    changes = [
+        {"at": f"2026-11-30T08:00:0{second}.500+00:00", "action": "policy.activated", "generation": "b", "before": "a",
+         "roles": []}
+        for second in (3, 1)
+    ]  # fmt: skip
+    [found] = call("audit-policy.js", [("merged", [rows, changes])])
+    assert [one["seq"] for one in found] == [None, 3, 2, None, 1]
+
+
 def test_a_person_without_a_name_is_shown_by_email_then_by_id():
     unnamed = row("user.signed_out", actor_name="", target_name=None)
     assert sentence(unnamed) == "ann@example.com signed bob@example.com out everywhere, from 10.0.0.4"
@@ -126,7 +177,7 @@ def every_action() -> set[str]:
     modules = "\n".join(file.read_text() for file in ROOT.rglob("*.py"))
     noted = re.findall(r"\.note\(\s*\"([a-z_.]+)\"", modules)
     in_lua = re.findall(r"'([a-z_]+\.[a-z_]+)'", "\n".join(re.findall(r"audit\([^)]*", scripts)))
-    return ({*noted, *in_lua}) - NOT_OF_AN_ACCOUNT
+    return {*noted, *in_lua, *OF_THE_POLICY} - NOT_OF_AN_ACCOUNT
 
 
 def test_each_action_of_an_account_has_a_sentence_and_a_label():
@@ -152,10 +203,18 @@ def test_names_are_parts_of_their_own():
     assert all("<" not in part for part in parts if isinstance(part, str))
 
 
+def test_actors_that_are_no_users_are_parts_of_their_own():
+    """A person can choose any name, also "The sidecar": text alone does not tell them apart."""
+    named = row("user.signed_out", actor_name="The sidecar")
+    rows = [row("account.seats", OPERATOR, before={"cap": 1}, after={"cap": 2}), named]
+    first, second = run("sentences.js", "return data.map((row) => m.parts(row, (id) => id)[0])", rows)
+    assert (first, second) == ({"system": "An operator"}, {"name": "The sidecar"})
+
+
 def test_differences_show_times_and_lists_as_text():
     before = {"role": "marketer", "expires": "1764489600000", "sessions": ["a", "b"]}
     [found] = call(
-        "sentences.js", [("differences", [row("x", before=before, after={"role": "marketer", "new": True})])]
+        "differences.js", [("differences", [row("x", before=before, after={"role": "marketer", "new": True})])]
     )
     assert found == [
         {"name": "Role", "before": "marketer", "after": "marketer", "differs": False},
