@@ -3,30 +3,18 @@
 
 import { exchange, send } from "./api.js";
 import { confirmDialog, openDialog } from "./dialog.js";
-import { fill, h, plural, status } from "./dom.js";
+import { fill, h, plural, sentence, status } from "./dom.js";
 import { connect, radioField } from "./form.js";
 import { linkBox } from "./link.js";
+import { onDemand } from "./load.js";
+import { appointable, done, everywhere, nameOf, path, possessive, revoked } from "./member.js";
 import { difference } from "./role-words.js";
 import { openInviteDialog, showInvitation } from "./user-invite.js";
 
 /**
- * @typedef {{id: string, email: string, name: string, role: string, status: "active" | "suspended" | "invited",
- *   created_at: string, last_login_at: string | null, invite_expires_at: string | null, review?: object | null,
- *   email_verified?: boolean, sessions?: number, inviter?: string | null}} Member
- * @typedef {object} Context
- * @property {Member[]} members
- * @property {import("./role-words.js").Role[]} roles
- * @property {Map<string, string>} titles section id → title
- * @property {string} own id of the signed-in person
- * @property {() => Promise<void>} refresh draws the list again
+ * @typedef {import("./member.js").Member} Member
+ * @typedef {import("./member.js").Context} Context
  */
-
-export const ADMINISTRATOR = "account-administrator";
-
-/** @param {Member} member */
-export function nameOf(member) {
-  return member.name || member.email;
-}
 
 /**
  * Return the items of a row's menu: what applies to this person.
@@ -43,6 +31,7 @@ export function actionsFor(member, context) {
   });
   const again = item("Invite again", inviteAgain, true);
   if (member.id === context.own) return [role];
+  if (member.review) return [item("Review", review), note, again, item("Remove", remove, true)];
   if (member.status === "invited") {
     return [item("New invitation link", newLink), role, note, again, item("Revoke invitation", revoke, true)];
   }
@@ -50,12 +39,19 @@ export function actionsFor(member, context) {
     role,
     member.status === "suspended" ? item("Resume", resume) : item("Suspend", suspend),
     ...(member.sessions === 0 ? [] : [item("Sign out everywhere", signOutEverywhere)]),
-    ...(member.status === "active" && !member.review ? [item("Send password reset", passwordReset)] : []),
+    ...(member.status === "active" ? [item("Send password reset", passwordReset)] : []),
     note, again, item("Remove", remove, true),
   ];
 }
 
 /** @typedef {(member: Member, context: Context, opener: HTMLElement) => void} Act */
+
+/** @type {Act} */
+function review(member, context, opener) {
+  onDemand(() => import("./user-review.js")).then(
+    (loaded) => loaded.review(member, context, opener),
+    (problem) => status(sentence(problem.detail)));
+}
 
 /** @type {Act} */
 function changeRole(member, context, opener) {
@@ -238,48 +234,3 @@ function inviteAgain(member, context, opener) {
     },
   });
 }
-
-/**
- * @param {import("./dialog.js").OpenDialog} dialog
- * @param {Context} context
- * @param {string} message
- */
-async function done(dialog, context, message) {
-  await context.refresh();
-  dialog.close();
-  await dialog.closed;
-  status(message);
-}
-
-/** @param {Member} member */
-function path(member) {
-  return `/v1/users/${encodeURIComponent(member.id)}`;
-}
-
-/** @param {import("./api.js").Answer} answer */
-function revoked(answer) {
-  return answer.headers.get("X-Sidecar-Revocation") !== "incomplete";
-}
-
-/** @param {boolean} complete */
-function everywhere(complete) {
-  return complete ? "All sidecars have it." : "Some sidecars do not have it yet; they will within seconds.";
-}
-
-/** @param {string} name */
-function possessive(name) {
-  return name.endsWith("s") ? `${name}'` : `${name}'s`;
-}
-
-/**
- * Return who could be appointed before the last administrator goes.
- * @param {import("./api.js").Problem} problem
- * @param {Context} context
- */
-function appointable(problem, context) {
-  if (problem.code !== "last_admin") return "";
-  const names = context.members.filter((one) => one.status === "active" && one.role !== ADMINISTRATOR).map(nameOf);
-  if (names.length === 0) return "There is no other active member to appoint: invite one first.";
-  return `You could appoint ${new Intl.ListFormat("en", { type: "disjunction" }).format(names)}.`;
-}
-

@@ -4,15 +4,16 @@
 import { get } from "./api.js";
 import { persistently } from "./banner.js";
 import { ago, fill, focusHeading, h, plural, time } from "./dom.js";
+import { nameOf } from "./member.js";
 import { menuButton } from "./menu.js";
 import { titled, start } from "./shell.js";
 import { table } from "./table.js";
-import { actionsFor, nameOf } from "./user-actions.js";
+import { actionsFor } from "./user-actions.js";
 import { openInviteDialog } from "./user-invite.js";
 
 /**
- * @typedef {import("./user-actions.js").Member} Member
- * @typedef {import("./user-actions.js").Context} Context
+ * @typedef {import("./member.js").Member} Member
+ * @typedef {import("./member.js").Context} Context
  * @typedef {import("./shell.js").Session} Session
  * @typedef {import("./shell.js").Seats} Seats
  */

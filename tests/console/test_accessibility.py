@@ -3,12 +3,11 @@
 Each state leaves a picture in ``screenshots/``, which git ignores.
 """
 
-import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
+from tests.console.axe import violations
 from tests.console.conftest import SCREENSHOTS
 from tests.console.site import Account, Site
 from tests.console.states import SIGNED_OUT, STATES
@@ -16,7 +15,6 @@ from tests.console.visitor import NARROW, WIDE, Visitor
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 SIDEWAYS = """() => [...document.querySelectorAll("body *")]
   .filter((one) => { const at = one.getBoundingClientRect(); return at.width > 0 && at.right > innerWidth + 1
     && !one.closest("[data-scrolls], .scroll, .visually-hidden") })
@@ -35,30 +33,13 @@ def team(site: Site) -> Account:
     return account
 
 
-@pytest.fixture(scope="module")
-def axe() -> Callable[[Visitor], list[str]]:
-    from axe_playwright_python.base import AXE_SCRIPT
-
-    def run(visitor: Visitor) -> list[str]:
-        if not visitor.page.evaluate("'axe' in window"):
-            visitor.page.evaluate(AXE_SCRIPT + "; undefined")
-        found: dict[str, Any] = visitor.page.evaluate(f"axe.run({json.dumps(OPTIONS)})")
-        return [
-            f"{violation['id']}: {node['target']} {node.get('failureSummary', '')}"
-            for violation in found["violations"]
-            for node in violation["nodes"]
-        ]
-
-    return run
-
-
 @pytest.fixture
 def visitor(visit: Callable[..., Visitor], team: Account, request: pytest.FixtureRequest) -> Iterator[Visitor]:
     yield visit(team.admin if request.node.callspec.params["state"] in STATES else None)
 
 
 @pytest.mark.parametrize("state", [*SIGNED_OUT, *STATES])
-def test_axe_finds_nothing(state: str, visitor: Visitor, team: Account, axe: Callable[[Visitor], list[str]]) -> None:
+def test_axe_finds_nothing(state: str, visitor: Visitor, team: Account) -> None:
     (STATES | SIGNED_OUT)[state](visitor, team)
     found = []
     for scheme in ("light", "dark"):
@@ -67,7 +48,7 @@ def test_axe_finds_nothing(state: str, visitor: Visitor, team: Account, axe: Cal
             visitor.page.set_viewport_size({"width": width, "height": 900})
             visitor.page.evaluate(REST)
             where = f"{scheme}, {width} px"
-            found += [f"{where}: {violation}" for violation in axe(visitor)]
+            found += [f"{where}: {violation}" for violation in violations(visitor)]
             scrolls = visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth")
             if scrolls:
                 found.append(f"{where}: scrolls sideways: {visitor.page.evaluate(SIDEWAYS)}")
@@ -75,10 +56,10 @@ def test_axe_finds_nothing(state: str, visitor: Visitor, team: Account, axe: Cal
     assert found == []
 
 
-def test_axe_finds_a_fault(visit: Callable[..., Visitor], axe: Callable[[Visitor], list[str]]) -> None:
+def test_axe_finds_a_fault(visit: Callable[..., Visitor]) -> None:
     visitor = visit().open("/console/sign-in")
     visitor.page.evaluate("document.querySelector('main').append(document.createElement('input'))")
-    assert any(line.startswith("label:") for line in axe(visitor))
+    assert any(line.startswith("label:") for line in violations(visitor))
 
 
 @pytest.mark.parametrize("page", ["users", "account-settings", "policy", "audit"])
