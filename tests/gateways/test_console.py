@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -10,7 +12,9 @@ from sidecar.api.console import CONTENT_SECURITY_POLICY
 from sidecar.api.endpoints import API
 from sidecar.sources.console_files import read_console
 from tests.gateways.rig.bench import Bench, Lane
-from tests.gateways.rig.outcomes import BILLING
+from tests.gateways.rig.outcomes import BILLING, MEDIA
+from tests.gateways.rig.people import SidecarProcess
+from tests.gateways.rig.relay import Relay
 from tests.gateways.rig.rows import request
 from tests.gateways.rig.wire import Response
 
@@ -23,6 +27,25 @@ CALLS = sorted({(row.method, row.path) for row in API if row.path.startswith("/v
 
 FOREIGN = ["/consoles", "/console.js", "/console/a/b", "/v1/policyx", "/v1/audits", "/v1/check", "/tokens", "/revoked"]
 """Paths beside the sidecar's own."""
+
+OWN = ["token", "console/users", "v1/me", "v1/policy/matrix", ".well-known/jwks.json"]
+BEFORE = (
+    "check/..",
+    "check/nginx/../..",
+    "check/./../.",
+    "check/%2e%2e",
+    "check/.%2E",
+    "check/..;",
+    "check%2f/..",
+    "/x/..",
+)
+BEHIND = ("../../../check/nginx", "../../check", "%2e%2e/%2e%2e/check", "x/./../../../check/sections/media-library")
+DOTTED = [
+    *(f"/{before}/{own}" for own in OWN for before in BEFORE),
+    *(f"/{own}/{behind}" for own in OWN for behind in BEHIND),
+    *("/v1/users/..%2f..%2fcheck", "/v1//check/../me", "/v1/%6de", "/console/..", "/console/.", "/v1/users/./x"),
+]
+"""Paths below the sidecar's own or below ``/check``, depending on which program removes dots, dashes and escapes."""
 
 
 @pytest.fixture
@@ -79,6 +102,36 @@ def test_paths_beside_them_are_checked(lane: Lane, path: str) -> None:
     assert (response.status in {401, 403}, arrivals) == (True, [])
     assert response.value("content-type") != PROBLEM
     assert response.value("content-security-policy") is None
+
+
+def has_one_reading(path: str) -> bool:
+    segments = path.split("/")[1:]
+    return "%" not in path and not {".", ".."} & set(segments) and "" not in segments[:-1]
+
+
+def test_no_dot_segment_reaches_the_sidecar(bench: Bench, gateway: str) -> None:
+    """Its listener gets the gateway's checks, and own paths that have one reading: never ``/check/../v1/me``."""
+    seen = Relay(bench.sidecar.port)
+    bench.loop.run(seen.start())
+    stand_in = SimpleNamespace(port=seen.port, grpc_port=bench.sidecar.grpc_port)
+    lane = bench.start(gateway, sidecar=cast("SidecarProcess", stand_in))
+    headers = (f"X-Original-URI: {MEDIA}", f"X-Forwarded-Uri: {MEDIA}", "X-Original-Method: GET")
+    try:
+        found = []
+        token = bench.cast.tokens["marketer"]
+        for target in DOTTED:
+            seen.heads.clear()
+            response, arrivals = lane.ask(request(target, f"Authorization: Bearer {token}", *headers))
+            assert arrivals == [], (target, response)
+            lines = [head.split(b"\r\n")[0].decode() for head in seen.heads]
+            paths = [line.split()[1].partition("?")[0] for line in lines]
+            found += [(target, path) for path in paths if not has_one_reading(path)]
+        assert found == []
+        seen.heads.clear()
+        assert lane.ask(request("/v1/me", f"Authorization: Bearer {token}"))[0].status == 200
+        assert [head.split()[1] for head in seen.heads] == [b"/v1/me"], "the relay sees what the sidecar gets"
+    finally:
+        bench.loop.run(seen.stop())
 
 
 @pytest.mark.parametrize("query", ["", "?a=1&b=%2F%0d%0a", "?rd=//evil.example&x=%", "?next=https://evil.example/"])

@@ -225,6 +225,8 @@ def as_the_template_writes_it(text: str) -> str:
     assert maps
     after = after.partition("\n")[2].partition("\n")[2]  # the second map is the controller's own
     text = before + UPGRADE + settings["http-snippet"] + after
+    text, found = re.subn(r"(?m)^ +if \(\$request_uri .*\n", "", text)  # only the snippet rejects dot segments
+    assert found == 1
     text, found = re.subn(r"(?m)^ +proxy_set_header Upgrade \$http_upgrade;.*\n", "", text)
     assert found == 1
     text = text.replace("proxy_set_header Upgrade $upgrade;", "proxy_set_header Upgrade $http_upgrade;")
@@ -261,6 +263,14 @@ def test_ingress_nginx_as_annotated(bench: Bench, ingress: Lane) -> None:
     assert ask(bench, ingress, MEDIA, *spoofed) == (200, 1)
     assert ask(bench, ingress, BILLING) == (403, 0)
     assert ask(bench, ingress, BILLING, *spoofed) == (403, 0)
+
+
+@pytest.mark.parametrize("dots", ["..", ".", "%2e%2e", ".%2E", "x/../.."])
+def test_ingress_nginx_rejects_dot_segments(bench: Bench, ingress: Lane, dots: str) -> None:
+    for target in (f"/check/{dots}/v1/me", f"/v1/me/{dots}", f"/v1/me/{dots}?a=1", f"/check%2f{dots}%2Fv1/me"):
+        assert (target, *ask(bench, ingress, target)) == (target, 400, 0)
+    assert ask(bench, ingress, MEDIA + "?a=/../%2e%2e/") == (200, 1)
+    assert ask(bench, ingress, "/.well-known/jwks.json") == (200, 0)
 
 
 def test_ingress_nginx_without_auth_method_lets_nobody_in(bench: Bench) -> None:

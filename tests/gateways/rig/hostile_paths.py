@@ -101,8 +101,7 @@ def other_endpoints() -> Iterator[Row]:
     yield row("check of the other kind", "/check/nginx", UNMATCHED)
     yield row("out of the prefix", "/../livez", AMBIGUOUS, nginx=REFUSED, **normalised(UNMATCHED))
     out = "/../../v1/users"
-    # Caddy takes this for the sidecar's own path and forwards it unchanged; the sidecar has no such path.
-    yield row("to the API", out, AMBIGUOUS, nginx=REFUSED, caddy=malformed(404), **normalised(NOT_THEIRS))
+    yield row("to the API", out, AMBIGUOUS, nginx=REFUSED, **normalised(NOT_THEIRS))
     yield row("ops", "/livez", UNMATCHED)
     yield row("metrics", "/metrics", UNMATCHED)
     yield row("absolute", "http://dash.example/dashboard/billing", NOT_THEIRS)
