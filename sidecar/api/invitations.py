@@ -21,7 +21,7 @@ from sidecar.http.endpoint import Endpoint, Require, RequirePermission
 from sidecar.http.headers import header_values
 from sidecar.http.problems import bad_name, not_found, of_reason, overloaded, rate_limited, refusal, weak_password
 from sidecar.http.request import Request, Response
-from sidecar.identity.display_names import clean
+from sidecar.identity.display_names import clean_person
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
@@ -75,7 +75,7 @@ class ShowBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def invite(call: Request[InviteBody]) -> Response | Problem:
     """Invite a user (``POST /v1/users``)."""
-    name = clean(call.body.name)
+    name = clean_person(call.body.name)
     if name is None:
         return bad_name()
     key = _idempotency(call, "POST /v1/users")
@@ -148,7 +148,7 @@ async def accept(call: Request[AcceptBody]) -> Response | Problem:
     """Accept an invitation (``POST /v1/invitations/accept``). Sets no cookie (R5)."""
     name: str | None = None
     if isinstance(call.body.name, str):
-        name = clean(call.body.name)
+        name = clean_person(call.body.name)
         if name is None:
             return bad_name()
     outcome = await call.app.people.inviting.accept(

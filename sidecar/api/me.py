@@ -14,7 +14,7 @@ from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.permission_schemas import Permission, Permissions
 from sidecar.http.problems import actor_changed, bad_name, not_found, overloaded, rate_limited, weak_password
 from sidecar.http.request import Request, Response
-from sidecar.identity.display_names import clean
+from sidecar.identity.display_names import clean_person
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WrongPassword
@@ -50,7 +50,7 @@ async def me(call: Request[None]) -> Response:
 
 async def rename(call: Request[ProfileBody]) -> Response | Problem:
     """Change the caller's name (``PATCH /v1/me``). The response is that of ``GET /v1/me``."""
-    name = clean(call.body.name)
+    name = clean_person(call.body.name)
     if name is None:
         return bad_name()
     outcome = await call.app.people.profile.rename(call.caller.record, name, call.actor)

@@ -13,7 +13,7 @@ from sidecar.http import permission_schemas, schemas
 from sidecar.http.endpoint import Endpoint, RequirePermission
 from sidecar.http.problems import bad_name, not_found, refusal
 from sidecar.http.request import Request, Response
-from sidecar.identity.display_names import clean
+from sidecar.identity.display_names import clean_person
 from sidecar.identity.role_assignment import may_assign
 from sidecar.identity.users import Edited, RemovedUser, UserEdit
 from sidecar.store.live.fleet import Revocation
@@ -127,7 +127,7 @@ def _edited(record: UserRecord, revocation: Revocation | None) -> Response:
 def _edit(body: EditBody) -> UserEdit | Problem:
     name: str | None = None
     if isinstance(body.name, str):
-        name = clean(body.name)
+        name = clean_person(body.name)
         if name is None:
             return bad_name()
     change = UserEdit(

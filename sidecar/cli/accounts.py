@@ -22,6 +22,7 @@ from sidecar.cli.secret_input import password_option, read_password
 from sidecar.cli.store_session import OPERATOR, account_of, run_with_store
 from sidecar.domain.users import DEFAULT_SEATS, Account, Status
 from sidecar.identity.account_creation import CreateAccountOutcome, InvalidName, NewAccount, create_account
+from sidecar.identity.display_names import NAME_RULE
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail
 from sidecar.identity.passwords import WeakPassword
@@ -93,7 +94,10 @@ def _not_created(
         case AccountExists(account=other):
             return answer_no(f"there is an account of this name already: {other}")
         case InvalidName():
-            return usage_error("invalid name of the account or the administrator: use 1 to 100 printable characters")
+            return usage_error(
+                "invalid name of the account or the administrator: use 1 to 100 printable characters; that of a person "
+                + NAME_RULE
+            )
         case InvalidEmail():
             return usage_error(f"{new_account.admin_email!r} is not an e-mail address")
         case WeakPassword(weaknesses):

@@ -23,7 +23,7 @@ from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.user_status import resume, sessions, suspend
 from sidecar.domain.users import Account, UserId, UserRecord
 from sidecar.identity import invitations as inviting
-from sidecar.identity.display_names import clean
+from sidecar.identity.display_names import NAME_RULE, clean_person
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_reset import ResetLink
 from sidecar.identity.passwords import WeakPassword
@@ -114,9 +114,9 @@ def invite(
 
 
 def _name(typed: str) -> str:
-    name = clean(typed)
+    name = clean_person(typed)
     if name is None:
-        raise usage_error(f"--name {typed!r} must be one line of at most 100 visible characters")
+        raise usage_error(f"--name {typed!r} {NAME_RULE}")
     return name
 
 

@@ -7,6 +7,7 @@ import msgspec
 from sidecar.domain.decision import Reason, Verdict
 from sidecar.domain.problems import Code, Problem
 from sidecar.http.response import REALM, RawResponse, challenge
+from sidecar.identity.display_names import NAME_RULE
 from sidecar.identity.passwords import Weaknesses
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
 from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch
@@ -132,7 +133,7 @@ def not_found(what: str) -> Problem:
 
 
 def bad_name() -> Problem:
-    return Problem(Code.BAD_REQUEST, "name must be one line of at most 100 visible characters - at `$.name`")
+    return Problem(Code.BAD_REQUEST, f"name {NAME_RULE} - at `$.name`")
 
 
 def overloaded(retry_after: int) -> Problem:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sidecar.domain.users import DEFAULT_SEATS, Actor
-from sidecar.identity.display_names import clean
+from sidecar.identity.display_names import clean, clean_person
 from sidecar.identity.emails import parse
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.invitations import InvalidEmail
@@ -26,7 +26,9 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class InvalidName:
-    """Invalid account or administrator name: empty, too long, with unprintable characters, or shaped like an id."""
+    """Invalid account or administrator name: empty, too long, with unprintable characters, shaped like an id, or
+    like an actor of the audit.
+    """
 
 
 CreateAccountOutcome = Created | AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded
@@ -39,7 +41,7 @@ async def create_account(
 
     Raises StoreUnavailableError.
     """
-    name, admin_name = clean(new_account.name), clean(new_account.admin_name)
+    name, admin_name = clean(new_account.name), clean_person(new_account.admin_name)
     if not name or admin_name is None or name.startswith("acc_"):
         return InvalidName()
     address = parse(new_account.admin_email)

@@ -4,8 +4,14 @@ import unicodedata
 from typing import Final
 
 from sidecar.domain import text
+from sidecar.policy.confusables import as_ascii
 
 MAX_NAME: Final = 100
+NAME_RULE: Final = (
+    "must be one line of at most 100 visible characters, and not look like operator, sidecar or system, "
+    "which the audit shows as actors"
+)
+"""Rule of `clean_person` for error messages."""
 
 # Control, format (bidirectional overrides, zero width), surrogate, private, unassigned, line and paragraph ends.
 _REFUSED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -23,3 +29,24 @@ def clean(name: str) -> str | None:
         return None
     name = " ".join(composed.split())
     return name if len(name) <= MAX_NAME else None
+
+
+def clean_person(name: str) -> str | None:
+    """Return the name of a user as `clean`, or None if it looks like an actor of the audit that is no user."""
+    cleaned = clean(name)
+    return None if cleaned is None or _appearance(cleaned) in _SYSTEM_ACTORS else cleaned
+
+
+_DIGITS: Final = str.maketrans("0135i|!", "oleslll")
+"""Digits and signs as the letters that they resemble. ``i`` and ``l`` are one letter: a capital I looks like l."""
+
+
+def _appearance(name: str) -> str:
+    """Return the letters of the name as a reader sees them, without case, spaces and punctuation."""
+    letters = (text.fold_case(as_ascii(name), 20 * MAX_NAME) or "").translate(_DIGITS)
+    return "".join(char for char in letters if char.isalnum())
+
+
+_SYSTEM_ACTORS: Final = frozenset(
+    _appearance(article + actor) for actor in ("operator", "sidecar", "system") for article in ("", "a", "an", "the")
+)

@@ -2,7 +2,7 @@
 
 from sidecar.domain.users import AccountId, Actor
 from sidecar.identity.account_creation import InvalidName
-from sidecar.identity.display_names import clean
+from sidecar.identity.display_names import clean_person
 from sidecar.identity.emails import parse
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.invitations import InvalidEmail, Invitee
@@ -37,7 +37,7 @@ class UserCreation:
         self, actor: Actor, generation: Generation, account: AccountId, invitee: Invitee, password: str
     ) -> CreateUserOutcome:
         """Create the user. Returns the store's outcome or the rejection. Raises StoreUnavailableError."""
-        address, name = parse(invitee.email), clean(invitee.name)
+        address, name = parse(invitee.email), clean_person(invitee.name)
         if address is None:
             return InvalidEmail()
         if name is None:

@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
+from sidecar.identity.account_creation import InvalidName, NewAccount, create_account
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.identity.sessions import InvalidGrant
@@ -568,3 +569,27 @@ async def test_R12_reset_answers_as_accept_does_and_sets_no_cookie(web, town):
     for gone in (token, "garbage", "rst_" + "a" * 58):
         answer = await web.ask("POST", "/v1/password/reset", {"token": gone, "password": NEW})
         assert (answer.status, answer.body["code"]) == (410, "invitation_gone")
+
+
+async def test_R32_no_door_takes_a_name_of_an_actor_that_is_no_user(web, town):
+    """The audit shows "An operator" and "The sidecar" as actors."""
+    ada = await town.found()
+    bob = await town.join(ada, "bob@example.com")
+    token = await web.token("ada@example.com")
+    sent = await web.ask("POST", "/v1/users", {"email": "eve@example.com", "role": "marketer"}, token=token)
+    link = sent.body["invitation"]["url"].partition("#")[2]
+    for method, path, body in (
+        ("PATCH", "/v1/me", {}),
+        ("PATCH", f"/v1/users/{bob.id}", {}),
+        ("POST", "/v1/users", {"email": "mia@example.com", "role": "marketer"}),
+        ("POST", "/v1/invitations/accept", {"token": link, "password": PASSWORD}),
+    ):
+        for name in ("An operator", "sidec\u0430r"):
+            answer = await web.ask(method, path, {**body, "name": name}, token=token)
+            assert (path, answer.status, answer.body["code"]) == (path, 400, "bad_request")
+            assert "operator, sidecar or system" in answer.body["detail"]
+    account = NewAccount("Other", "zoe@example.org", PASSWORD, admin_name="The system")
+    made = await create_account(
+        town.people.accounts, town.hashing, account, actor=Actor.operator(), entropy=town.entropy
+    )
+    assert isinstance(made, InvalidName)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.identity.display_names import clean
+from sidecar.identity.display_names import clean, clean_person
 from sidecar.identity.emails import normalise as normalise_email
 from sidecar.identity.passwords import Weakness, normalise, weaknesses
 
@@ -155,3 +155,20 @@ def test_R17_the_length_is_compared_before_anything_else() -> None:
     decomposed = "\u1100\u1161\u11a8" * 1024
     assert normalise(decomposed) == "\uac01" * 1024
     assert normalise(decomposed + "\u1100") is None
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["operator", "An operator", "The  Sidecar", "SYSTEM", "0perator", "оperаtor", "S1DECAR", "SYSTEM.", "“operator”",
+     "Ｓidecar", "śystem", "an-operator", "SlDECAR", "S|decar", "5ystem"],
+)  # fmt: skip
+def test_R32_a_person_has_no_name_of_an_actor_that_is_no_user(typed):
+    assert clean(typed) is not None
+    assert clean_person(typed) is None
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "Olga Operator", "Sid Ecarus", "Systema Naturae", "Ada", "李", "Оксана", "علی‌رضا"]
+)
+def test_other_names_of_people_stay_as_they_are(typed):
+    assert clean_person(typed) == clean(typed) == typed
