@@ -186,6 +186,28 @@ def test_a_thousand_rows_are_shown_in_turns(visit: Visit, account: Account) -> N
     expect(rows(ada).last).to_contain_text("signed Bob 1 out")
 
 
+DRAWN = """() => [...document.querySelectorAll(".entries > li > p")]
+  .filter((one) => one.checkVisibility({ contentVisibilityAuto: true })).length"""
+"""Number of rows that the browser lays out and paints. It skips the content of the others."""
+
+
+def test_of_a_thousand_rows_few_are_drawn_at_once(visit: Visit, account: Account) -> None:
+    """A step of scrolling costs as much as with few rows. Counts, because times differ between machines."""
+    ada = visit(account.admin)
+    ada.page.route("**/v1/audit?*", lambda route: route.fulfill(json=page_of(1000, 1000, last=True)))
+    ada.open("/console/audit")
+    expect(rows(ada)).to_have_count(1000)
+    positions = set()
+    for step in range(11):
+        ada.page.evaluate(f"scrollTo(0, document.documentElement.scrollHeight * {step / 10})")
+        ada.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert 0 < ada.page.evaluate(DRAWN) <= 150
+        positions.add(ada.page.evaluate("scrollY"))
+    assert len(positions) == 11
+    ada.page.get_by_text("signed Bob 1 out").scroll_into_view_if_needed()
+    expect(ada.page.get_by_text("signed Bob 1 out")).to_be_in_viewport()
+
+
 def test_a_search_goes_on_past_empty_responses(visit: Visit, account: Account) -> None:
     ada = visit(account.admin)
     answers = [{"entries": [], "next": 500, "verified_up_to": None}, page_of(3, 3, last=True)]
