@@ -428,6 +428,17 @@ async def test_R13_a_key_reused_for_other_emails_leaves_no_trace(town):
     assert set(await town.store.command("KEYS", "*")) - keys == set()
 
 
+async def copy_remembered(store, count):
+    """Remember ``count`` more keys, as the script has remembered the first: 1,000 calls take half a minute."""
+    (name,) = [found for found in await store.command("KEYS", "*") if ":idem:" in found]
+    home, _, first = name.rpartition("idem:")
+    score = await store.client.zscore(f"{home}idems", first)
+    fields = await store.client.hgetall(name)
+    for number in range(1, count + 1):
+        await store.client.hset(f"{home}idem:{number:064}", mapping=fields)
+        await store.client.zadd(f"{home}idems", {f"{number:064}": score})
+
+
 async def test_R13_what_is_remembered_of_an_account_is_bounded(town):
     admin = await town.account()
     invited = await town.invite(OPERATOR, admin.account, "b@example.com")
@@ -436,9 +447,10 @@ async def test_R13_what_is_remembered_of_an_account_is_bounded(town):
         uid = invited.member.record.id
         return await town.invitations.resend(OPERATOR, uid, digest="another", ttl=60, idempotency=key)
 
-    for number in range(1010):
-        key = IdempotencyKey(f"{number:064}", "b" * 64)
-        await resend(key)
+    await resend(IdempotencyKey("0" * 64, "b" * 64))
+    await copy_remembered(town.store, 989)
+    for number in range(990, 1010):
+        await resend(IdempotencyKey(f"{number:064}", "b" * 64))
     held = [name for name in await town.store.command("KEYS", "*") if ":idem:" in name]
     assert len(held) == 1000
     assert (await resend(IdempotencyKey(f"{1009:064}", "b" * 64))).replayed
