@@ -34,7 +34,9 @@ def hold(sidecars: Sidecars) -> Callable[..., None]:
 
 def review_of(visitor: Visitor, name: str) -> "Locator":
     visitor.choose(name, "Review")
-    return visitor.dialog(f"Review {name}")
+    dialog = visitor.dialog(f"Review {name}")
+    expect(dialog.get_by_role("table")).to_be_visible()
+    return dialog
 
 
 def cells(dialog: "Locator") -> list[list[str]]:
