@@ -120,7 +120,8 @@ async def test_an_unknown_email_takes_as_long_as_a_wrong_password(
             answer = await api.ask("POST", "/token", data=form, headers=headers)
             seconds.append(time.perf_counter() - begun)
             assert (answer.status, answer.body["error"]) == (400, "invalid_grant")
-    known, unknown = (statistics.median(seconds) * 1000 for seconds in took.values())
+    # The lower quartile: other load on the machine lengthens some of the calls, and shortens none.
+    known, unknown = (statistics.quantiles(seconds, n=4)[0] * 1000 for seconds in took.values())
     where = "an account" if named else "no account"
     print(  # noqa: T201
         f"\n{where} named: wrong password {known:.2f} ms, unknown e-mail {unknown:.2f} ms: "
