@@ -34,17 +34,20 @@ def clean(name: str) -> str | None:
 def clean_person(name: str) -> str | None:
     """Return the name of a user as `clean`, or None if it looks like an actor of the audit that is no user."""
     cleaned = clean(name)
-    return None if cleaned is None or _appearance(cleaned) in _SYSTEM_ACTORS else cleaned
+    if cleaned is None:
+        return None
+    appearance = _appearance(cleaned)
+    return None if appearance is None or appearance in _SYSTEM_ACTORS else cleaned
 
 
 _DIGITS: Final = str.maketrans("0135i|!", "oleslll")
 """Digits and signs as the letters that they resemble. ``i`` and ``l`` are one letter: a capital I looks like l."""
 
 
-def _appearance(name: str) -> str:
-    """Return the letters of the name as a reader sees them, without case, spaces and punctuation."""
-    letters = (text.fold_case(as_ascii(name), 20 * MAX_NAME) or "").translate(_DIGITS)
-    return "".join(char for char in letters if char.isalnum())
+def _appearance(name: str) -> str | None:
+    """Return the letters of the name as a reader sees them, without case, spaces and punctuation; None if unknown."""
+    letters = text.fold_case(as_ascii(name), 20 * MAX_NAME)
+    return None if letters is None else "".join(char for char in letters.translate(_DIGITS) if char.isalnum())
 
 
 _SYSTEM_ACTORS: Final = frozenset(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.store import keys
-from sidecar.store.codec import seconds
+from sidecar.store.codec import integer
 from sidecar.store.connection import Store
 from sidecar.store.integrity.feed_entries import fields_of
 
@@ -57,20 +57,25 @@ class SectionChange:
 
 @dataclass(frozen=True, slots=True)
 class GenerationTurn:
-    """Time in which a generation was the newest. Unix seconds; ``last_at`` is None for the current one.
+    """Time in which a generation was the newest. ``at``: its begin, Unix milliseconds. ``last_at``: its end, Unix
+    seconds, or None for the current one.
 
-    ``at``: ``first_at`` in milliseconds. ``before``: the newest generation until then. ``changes``: sections with other
-    allowed actions than before; None if they are unknown or more than 500.
+    ``before``: the newest generation until then, or None. ``changes``: sections with other allowed actions than before;
+    None if they are unknown or more than 500.
     """
 
     generation: str
-    first_at: int
+    at: int
     last_at: int | None
     noticed_by: Noticed
     direction: Direction
-    at: int = 0
-    before: str | None = None
-    changes: tuple[SectionChange, ...] | None = None
+    before: str | None
+    changes: tuple[SectionChange, ...] | None
+
+    @property
+    def first_at(self) -> int:
+        """Begin in Unix seconds."""
+        return self.at // 1000
 
 
 class PolicyHistory:
@@ -120,21 +125,17 @@ class PolicyHistory:
         next_at: int | None = None
         for _, raw in found:
             fields = fields_of(raw)
-            at = seconds(fields["t"])
-            by, direction = Noticed(fields["by"]), Direction(fields["direction"])
-            turns.append(
-                GenerationTurn(
-                    fields["generation"],
-                    at,
-                    next_at,
-                    by,
-                    direction,
-                    int(fields["t"]),
-                    fields.get("before") or None,
-                    _changes(fields.get("changes", "")),
-                )
+            turn = GenerationTurn(
+                generation=fields["generation"],
+                at=integer(fields["t"]),
+                last_at=next_at,
+                noticed_by=Noticed(fields["by"]),
+                direction=Direction(fields["direction"]),
+                before=fields.get("before") or None,  # no such fields in rows of earlier versions: unknown
+                changes=_changes(fields.get("changes", "")),
             )
-            next_at = at
+            turns.append(turn)
+            next_at = turn.first_at
         return turns
 
     async def order(self, generations: Collection[str]) -> Mapping[str, int]:

@@ -17,6 +17,7 @@ from sidecar.store.outcomes import (
     StillInvited,
     Unchanged,
 )
+from sidecar.store.scripting import run_write
 from sidecar.store.sessions import Opened
 from sidecar.store.users import PasswordChanged
 from sidecar.tokens.ids import new_account_id, new_user_id
@@ -44,6 +45,23 @@ async def test_nobody_is_none(town, uid):
     assert await town.users.remove(OPERATOR, uid) == NoUser()
     assert await town.users.sign_out_everywhere(uid, OPERATOR) == NoUser()
     assert not await town.users.rehash(uid, expected_epoch=1, password_hash="h")
+
+
+async def test_R9_only_a_link_known_as_mailed_verifies_the_email(town):
+    admin = await town.account()
+    for reset in (
+        {"maker": ""},
+        {"maker": "", "shown": None},
+        {"maker": "", "shown": True},
+        {"maker": "", "shown": False},
+    ):
+        record = await town.users.record(admin.id)
+        reply = await run_write(
+            town.store, "user_password", admin.account, OPERATOR,
+            uid=admin.id, epoch=str(record.epoch), pw="hash", reset=reset,
+        )  # fmt: skip
+        assert reply["o"] == "changed"
+        assert (await town.users.record(admin.id)).email_verified is (reset.get("shown") is False)
 
 
 async def test_names_keep_every_letter(town):

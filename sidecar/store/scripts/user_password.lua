@@ -12,12 +12,13 @@ if not actor_holds() then return outcome('actor_changed') end
 local epoch = int(tonumber(now[1]) + 1)
 local n = publish('user', A.uid, epoch, home, true, { password = true })
 redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'tvt', int(NOW), 'pwtv', epoch, 'changed', int(NOW))
-if A.reset then redis.call('HSET', home, 'ev', A.reset.shown and '0' or '1') end
+local mailed = A.reset and A.reset.shown == false -- anything else verifies nothing
+if A.reset then redis.call('HSET', home, 'ev', mailed and '1' or '0') end
 end_sessions(A.uid)
 if A.session then open_session(A.uid, epoch, A.session) end
 local after = { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1', via = 'password' }
 if A.reset then
-  after.via = A.reset.shown and 'shown_link' or 'mailed_link'
+  after.via = mailed and 'mailed_link' or 'shown_link'
   if A.reset.maker ~= '' then after.maker, after.maker_name = A.reset.maker, label(A.reset.maker) end
 end
 audit('user.password', A.uid, { epoch = now[1] }, after)
