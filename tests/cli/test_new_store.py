@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import redis
 
+from tests.ports import free_port
+
 GOOD = "five green bottles on a wall\n"
 CREATE = ("account", "create", "Beta", "--admin-email", "b@beta.example", "--password-stdin")
 READING = [
@@ -98,8 +100,14 @@ def test_a_new_store_needs_a_flag_before_a_password_is_read(
 
 @pytest.mark.parametrize("flags", [("--new-store",), ("--state-dir", "mine")])
 def test_what_fills_a_store_announces_it(
-    cli: Any, typed: Any, tmp_path: Path, flags: tuple[str, ...], redis_server_binary: str
+    cli: Any,
+    typed: Any,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    redis_server_binary: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("SIDECAR_OPS_LISTEN", f"127.0.0.1:{free_port()}")  # a demo may serve on the default one
     typed(GOOD)
     done = cli(*CREATE, *flags)
     assert done.status == 0, done.err

@@ -113,10 +113,10 @@ def test_no_dot_segment_reaches_the_sidecar(bench: Bench, gateway: str) -> None:
     """Its listener gets the gateway's checks, and own paths that have one reading: never ``/check/../v1/me``."""
     seen = Relay(bench.sidecar.port)
     bench.loop.run(seen.start())
-    stand_in = SimpleNamespace(port=seen.port, grpc_port=bench.sidecar.grpc_port)
-    lane = bench.start(gateway, sidecar=cast("SidecarProcess", stand_in))
     headers = (f"X-Original-URI: {MEDIA}", f"X-Forwarded-Uri: {MEDIA}", "X-Original-Method: GET")
-    try:
+    try:  # first of all, because a gateway that is missing skips the test
+        stand_in = SimpleNamespace(port=seen.port, grpc_port=bench.sidecar.grpc_port)
+        lane = bench.start(gateway, sidecar=cast("SidecarProcess", stand_in))
         found = []
         token = bench.cast.tokens["marketer"]
         for target in DOTTED:
