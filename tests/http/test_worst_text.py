@@ -95,7 +95,7 @@ class Rig:
             status = await asyncio.to_thread(_ask, self.port, raw)
             took.append(thread_time() - before)
             assert 0 < status < 500 or status == 503, (one.about, status)
-        if min(took) > BUDGET * worst.slowness():
+        if min(took) > BUDGET and min(took) > BUDGET * worst.slowness():
             self.slow[one.about] = min(took)
         return status
 
