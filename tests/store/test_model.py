@@ -110,7 +110,7 @@ class Model:
 
     def accept(self, uid, secret):
         person = self.people.get(uid)
-        if person is None or person.status != "invited" or person.secret != secret or person.held:
+        if person is None or person.status != "invited" or person.held or secret not in {person.secret} - {""}:
             return "InvitationGone"
         person.status, person.epoch = "active", 1
         return "Accepted"
@@ -269,6 +269,8 @@ class Model:
         administers = not waiting and (role, status) == (ADMINISTRATOR, "active")
         if not administers and self.leaves_no_admin(uid):
             return "LastAdmin"
+        if waiting and role != person.role:
+            person.secret = ""  # R11: its link was made for another role
         person.held, person.role, person.status = False, role, person.status if waiting else status
         return "Changed"
 
