@@ -38,14 +38,14 @@ class Figures:
     milliseconds: int
 
 
-def measure(browser: Any, account: Account, page: str) -> Figures:
-    """Open the page in new browsers, with nothing in their caches."""
+def measure(browser: Any, account: Account, page: str, rounds: int = ROUNDS) -> Figures:
+    """Open the page in as many new browsers, with nothing in their caches."""
     address = {
         **FIRST,
         "invitation": account.invitation,
         "reset": f"/console/reset#{'x' * 43}",
     }.get(page, f"/console/{page}")
-    found = [_open(browser, account, page, address) for _ in range(ROUNDS)]
+    found = [_open(browser, account, page, address) for _ in range(rounds)]
     drawn = statistics.median(one.milliseconds for one in found)
     return Figures(found[0].kilobytes, found[0].files, found[0].calls, round(drawn))
 
