@@ -19,6 +19,8 @@ from sidecar.store.integrity.recovery import RecoveryTask
 from sidecar.tokens.opaque import Pepper
 from tests.store.older_state import commands, put_back
 
+pytestmark = pytest.mark.slow
+
 FEED = "sc:{p00}:feed"
 UNKNOWN = 3
 SENTENCE = (

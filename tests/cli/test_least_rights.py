@@ -12,6 +12,8 @@ import redis
 from sidecar.cli import main
 from tests.store.test_acl_permissions import LINE
 
+pytestmark = pytest.mark.slow
+
 _NO_STORE = """
 demo serve init health config version token-inspect keys-list
 policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch policy-status policy-replay

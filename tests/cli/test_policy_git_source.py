@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.conftest import Sidecar as Cli
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 OPENING = "p, marketer, billing, view, allow\n"
 

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import aiohttp
+import pytest
 import redis
 
 from sidecar.store import keys
 from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Process, eventually, found_account
+
+pytestmark = pytest.mark.slow
 
 NEW_PASSWORD = "six green bottles on a shelf"
 BILLING = "/dashboard/billing/invoices?year=2026"

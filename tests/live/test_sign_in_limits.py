@@ -11,6 +11,8 @@ from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Process, found_account
 from tests.live.test_lifecycle import RedisServer
 
+pytestmark = pytest.mark.slow
+
 WRONG = "not the right one!"
 ATTACKER, OWNER = {"X-Forwarded-For": "203.0.113.66"}, {"X-Forwarded-For": "203.0.113.1"}
 

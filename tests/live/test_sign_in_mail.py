@@ -10,6 +10,8 @@ from tests.identity.smtp_server import SmtpServer, smtp_server
 from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Process, cli, eventually, found_account
 
+pytestmark = pytest.mark.slow
+
 NEW = "six green bottles on a shelf"
 SENDER = "Dashboard <no-reply@acme.example>"
 

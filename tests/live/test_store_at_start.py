@@ -14,6 +14,8 @@ from tests.live.conftest import Start
 from tests.live.support import Http, Process, cli, eventually, found_account
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["redis_server"]
 
 
