@@ -261,6 +261,18 @@ async def test_R48_members_of_a_suspended_or_deleted_account_are_held(scene, sid
     assert (await one.read(scene.bob.id)).review.status_before == wanted
 
 
+async def test_R48_a_lost_suspension_counts_although_seats_changed_later(scene, sidecar):
+    one = await sidecar()
+
+    async def suspended_with_more_seats():
+        await scene.town.accounts.set_status(scene.ada.account, Status.SUSPENDED, OPERATOR)
+        await scene.town.accounts.set_seats(scene.ada.account, 9, OPERATOR)
+
+    await scene.lose(suspended_with_more_seats)
+    await eventually(lambda: one.held(scene.bob.id))
+    assert (await one.read(scene.bob.id)).review.status_before == "suspended"
+
+
 async def test_R48_what_came_back_to_what_it_was_holds_nobody(scene, sidecar):
     one = await sidecar()
 
