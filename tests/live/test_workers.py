@@ -20,9 +20,15 @@ pytestmark = pytest.mark.slow
 
 def workers_of(process: Process) -> list[int]:
     children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
-    return [
-        int(pid) for pid in children if b"sidecar.server.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [int(pid) for pid in children if b"sidecar.server.workers.worker" in command_of(pid)]
+
+
+def command_of(pid: str) -> bytes:
+    """Return the command line, empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 async def checks_counted(api: Http, process: Process) -> int:
