@@ -261,7 +261,7 @@ async def test_R48_members_of_a_suspended_or_deleted_account_are_held(scene, sid
     assert (await one.read(scene.bob.id)).review.status_before == wanted
 
 
-async def test_R48_a_lost_suspension_counts_although_seats_changed_later(scene, sidecar):
+async def test_R48_a_lost_suspension_counts_despite_later_seats(scene, sidecar):
     one = await sidecar()
 
     async def suspended_with_more_seats():
