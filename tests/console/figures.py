@@ -39,7 +39,7 @@ class Figures:
 
 
 def measure(browser: Any, account: Account, page: str, rounds: int = ROUNDS) -> Figures:
-    """Open the page in as many new browsers, with nothing in their caches."""
+    """Open the page in ``rounds`` new browsers, with nothing in their caches. The time is the median."""
     address = {
         **FIRST,
         "invitation": account.invitation,

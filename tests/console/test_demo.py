@@ -62,8 +62,8 @@ def test_a_newcomer_sees_it_work_within_two_minutes(printed: list[str], visit: C
     visitor = visit(origin=origin).open(address)
     visitor.sees("Sign in")
     visitor.sign_in(Person("Ada Admin", email, password)).sees("Users")
-    four_and_heading = 5
-    expect(visitor.page.get_by_role("table", name="Users").get_by_role("row")).to_have_count(four_and_heading)
+    rows = visitor.page.get_by_role("table", name="Users").get_by_role("row")
+    expect(rows).to_have_count(5)  # a heading and four people
     dialog = visitor.invite("Bob Berg", "bob@demo.example", "Marketer")
     guest = visit(origin=origin).open(visitor.link_in(dialog))
     guest.join(PASSWORD)

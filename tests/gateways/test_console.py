@@ -114,7 +114,7 @@ def test_no_dot_segment_reaches_the_sidecar(bench: Bench, gateway: str) -> None:
     seen = Relay(bench.sidecar.port)
     bench.loop.run(seen.start())
     headers = (f"X-Original-URI: {MEDIA}", f"X-Forwarded-Uri: {MEDIA}", "X-Original-Method: GET")
-    try:  # first of all, because a gateway that is missing skips the test
+    try:  # a missing gateway skips the test: the relay is closed then, too
         stand_in = SimpleNamespace(port=seen.port, grpc_port=bench.sidecar.grpc_port)
         lane = bench.start(gateway, sidecar=cast("SidecarProcess", stand_in))
         found = []

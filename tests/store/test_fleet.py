@@ -18,8 +18,6 @@ from sidecar.store.live.replica import RecordReplica
 from sidecar.store.outcomes import Position
 from sidecar.store.sessions import SessionGone
 
-pytestmark = pytest.mark.slow
-
 OPERATOR = Actor.operator()
 LEASE = 1.0
 SIDE = keys.sidecars(0)
