@@ -182,6 +182,15 @@ def test_R48_the_common_part_is_found_by_number_and_id():
     assert split(whole, {9: "other"}, 9) == (None, whole), "the store's feed was trimmed"
 
 
+def test_R48_the_start_of_the_feed_is_a_common_part():
+    marks = [mark(n) for n in range(3, 6)]
+    kept = {1: "1-0", 2: "2-0", 3: "other"}
+    assert split(marks, kept, 1, (2, "2-0")) == (2, marks)
+    assert split(marks, kept, 1, (2, "2-1")) == (None, marks), "another entry under that number"
+    assert split(marks, kept, 1, (1, "1-0")) == (None, marks), "an entry after it is unknown"
+    assert split(marks, {**kept, 4: "4-0"}, 1, (2, "2-0")) == (4, marks[2:])
+
+
 @pytest.mark.parametrize(
     ("base", "top", "numbers", "gaps"),
     [

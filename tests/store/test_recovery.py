@@ -68,8 +68,8 @@ class Sidecar:
         self.task = asyncio.create_task(self.live.run())
         Sidecar.made.append(self)
         if ready:
-            await eventually(lambda: self.state is PartitionState.OK)
-            await self.live.journal.read_back()
+            await eventually(lambda: self.state is PartitionState.OK and self.live.journal.position(0))
+            await eventually(lambda: self.live.journal.start(0) is None)
         return self
 
     async def stop(self):
@@ -385,6 +385,16 @@ async def test_R48_a_known_recovery_is_not_reported_as_a_loss(scene, sidecar, mo
     recovery = RecoveryTask(scene.town.store, one.live.journal, one.live.states, id="a", lease=LEASE, seal=SEAL)
     await recovery.turn()
     assert await read_lost(scene.town.store, 0) is None
+
+
+@pytest.mark.parametrize("kind", list(BEFORE))
+async def test_R48_a_loss_before_the_feed_was_read_back_is_known(scene, sidecar, monkeypatch, kind):
+    """The entry after which the feed is followed is evidence too: the store kept it, and lost what came after it."""
+    monkeypatch.setattr(Journal, "read_back", lambda _self: asyncio.sleep(0))
+    one = await sidecar(ready=False)
+    await eventually(lambda: one.state is PartitionState.OK and one.live.journal.position(0))
+    await scene.lose(changes(scene)[kind])
+    await eventually(lambda: one.held(scene.bob.id))
 
 
 async def test_R48_of_two_sidecars_one_knows_more(scene, sidecar):

@@ -96,12 +96,13 @@ async def read_feed(store: Store, partition: int, end: str = "+", until: str = "
 
 @dataclass(slots=True)
 class _Partition:
-    """Journal of one partition. ``waiting``: entries applied before those up to ``start`` are read; None otherwise."""
+    """Journal of one partition. ``waiting``: entries applied before those up to ``start`` are read; None otherwise.
+    ``start``: number and id of the entry after which the feed is followed."""
 
     position: FeedPosition | None = None
     lines: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_ENTRIES))
     waiting: deque[bytes] | None = None
-    start: str = ""
+    start: tuple[int, str] = (0, NO_ENTRY)
 
     def all(self) -> list[bytes]:
         return [*self.lines, *(self.waiting or ())]
@@ -136,6 +137,11 @@ class Journal:
         known = self._partitions.get(partition)
         return [decode(line) for line in known.all()] if known else []
 
+    def start(self, partition: int) -> tuple[int, str] | None:
+        """Return number and id of the entry after which the feed is followed; None once it is read back."""
+        known = self._partitions.get(partition)
+        return known.start if known and known.waiting is not None else None
+
     # Follower of the feed --------------------------------------------------------------------------------------------
 
     def apply(self, partition: int, change: FeedEntry) -> None:
@@ -157,7 +163,7 @@ class Journal:
         if tail.change is not None:
             self.apply(tail.partition, tail.change)
         else:
-            known.waiting, known.start = deque(maxlen=MAX_ENTRIES), tail.position.entry
+            known.waiting, known.start = deque(maxlen=MAX_ENTRIES), (tail.position.n, tail.position.entry)
             self._started.set()
         known.position = tail.position
         self._mark_stale(tail.partition)
@@ -185,8 +191,9 @@ class Journal:
             if waiting is None:
                 continue
             last = decode(known.lines[-1]).entry if known.lines else ""
-            found = await read_feed(self._store, partition, known.start, last)
-            is_there = found[0].entry == known.start if found else known.start == NO_ENTRY
+            start = known.start[1]
+            found = await read_feed(self._store, partition, start, last)
+            is_there = found[0].entry == start if found else start == NO_ENTRY
             if known.waiting is waiting and is_there:  # otherwise the feed restarted, or the store lost entries
                 _merge(known, found, last)
                 self._mark_stale(partition)

@@ -42,16 +42,22 @@ class AccountLoss:
 
 
 def split(
-    marks: Sequence[JournalEntry], kept: Mapping[int, str], oldest_kept: int | None
+    marks: Sequence[JournalEntry],
+    kept: Mapping[int, str],
+    oldest_kept: int | None,
+    start: tuple[int, str] | None = None,
 ) -> tuple[int | None, list[JournalEntry]]:
     """Return the number of the last entry that the store kept, and the marks after it, which it lost.
 
-    ``kept``: id of each entry in the store's feed, by number; ``oldest_kept``: the lowest number. The result is None
+    ``kept``: id of each entry in the store's feed, by number; ``oldest_kept``: the lowest number. ``start``: number and
+    id of the entry after which the feed was followed, while it is not read back (Journal.start). The result is None
     when no entry is in both.
     """
     for place in range(len(marks) - 1, -1, -1):
         if kept.get(marks[place].n) == marks[place].entry:
             return marks[place].n, list(marks[place + 1 :])
+        if start and marks[place].before == start[0] and kept.get(start[0]) == start[1]:
+            return start[0], list(marks[place:])
     whole = bool(marks) and marks[0].before == BEFORE_ANY and oldest_kept in {None, 1}
     return (BEFORE_ANY if whole else None), list(marks)
 

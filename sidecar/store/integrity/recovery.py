@@ -115,7 +115,8 @@ class RecoveryTask:
             if any((mark.n, mark.entry) == (position.n, position.entry) for mark in stored):
                 return None  # recovered meanwhile and followed here: the state and the journal are not up to date yet
             oldest = (stored[-1].n if len(stored) < MAX_ENTRIES else 0) if stored else None
-            base, lost = split(self._journal.marks(partition), {mark.n: mark.entry for mark in stored}, oldest)
+            kept = {mark.n: mark.entry for mark in stored}
+            base, lost = split(self._journal.marks(partition), kept, oldest, self._journal.start(partition))
             if not lost:
                 return None
         wait: int | None = None
