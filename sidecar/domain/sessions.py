@@ -1,0 +1,39 @@
+"""Live sessions: their end, and the proofs by which their user signed in. Conditions of a policy are about the proofs.
+
+Every instant is in Unix seconds.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Method(StrEnum):
+    """Kind of a proof. ``OUTSIDE``: a trusted external issuer vouches for the sign-in."""
+
+    PASSWORD = "password"
+    TOTP = "totp"
+    PASSKEY = "passkey"
+    RECOVERY_CODE = "recovery-code"
+    OUTSIDE = "outside"
+
+
+SECOND_FACTORS = frozenset({Method.TOTP, Method.PASSKEY, Method.RECOVERY_CODE})
+"""Methods that count as a second factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Proof that a session has shown. ``factor``: id of the TOTP device or passkey; empty for other methods."""
+
+    method: Method
+    factor: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """Live session of a user record (R15). ``signed_in_at``: the last proof, at sign-in or step-up."""
+
+    ends_at: int
+    signed_in_at: int
+    methods: tuple[Proof, ...] = ()
