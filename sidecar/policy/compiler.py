@@ -11,13 +11,29 @@ from enum import StrEnum
 
 from sidecar.policy import lint
 from sidecar.policy.declarations import Vocabulary, read_vocabulary
-from sidecar.policy.diagnostics import FILES, MODEL_FILE, NO_FILE, TEST_FAILURES, Diagnostic, DiagnosticSink
+from sidecar.policy.diagnostics import (
+    FILES,
+    MODEL_FILE,
+    NO_FILE,
+    OPTIONAL_FILES,
+    TEST_FAILURES,
+    Diagnostic,
+    DiagnosticSink,
+)
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.expectations import Suite, TestResults, read_suite, run_tests
+from sidecar.policy.expectations import Suite, TestResults, read_suite
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.model import check_model
+from sidecar.policy.needs import conditions as conditions_file
+from sidecar.policy.needs import lines as needs_file
+from sidecar.policy.needs.conditions import Conditions, read_conditions
+from sidecar.policy.needs.lines import NeedBook, read_needs
+from sidecar.policy.needs.lint import check_needs
+from sidecar.policy.needs.proof import prove_needs
+from sidecar.policy.needs.table import TooManyClassesError
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import RuleBook, read_closures, read_rules
+from sidecar.policy.suite_runner import run_tests
 
 
 class ProofScope(StrEnum):
@@ -73,14 +89,18 @@ def compile_policy(
     vocabulary = read_vocabulary(files, findings)
     book = read_rules(files["policy.csv"], vocabulary, findings) if "policy.csv" in files else RuleBook()
     closures = read_closures(vocabulary.roles or {}, book.inheritance, findings)
-    broken = findings.errors_in(MODEL_FILE, "policy.csv", "roles.toml", "sections.toml")
-    suite = read_suite(files.get("expectations.csv"), files.get("routes.csv"), vocabulary, findings)
+    need_book = _read_needs(files, vocabulary, findings)
+    broken = findings.errors_in(MODEL_FILE, "policy.csv", "roles.toml", "sections.toml", *OPTIONAL_FILES)
+    suite = read_suite(
+        files.get("expectations.csv"), files.get("routes.csv"), vocabulary, need_book.conditions, findings
+    )
     draft, verdict = None, TestResults()
     if not broken:
-        draft = _build(files, vocabulary, book, closures)
+        draft = _build(files, vocabulary, book, closures, need_book, findings)
     if draft is not None:
         lint.warn(draft, suite.denied(), findings)
         lint.check_invariants(draft, findings)
+        check_needs(draft, findings)
         verdict = run_tests(draft, suite, findings)
         _prove(draft, proof, findings, progress)
     generation = None if findings.has_errors or draft is None else draft.lean()
@@ -89,18 +109,41 @@ def compile_policy(
 
 def _report_missing(files: Mapping[str, bytes], findings: DiagnosticSink) -> None:
     for name in FILES:
-        if name not in files and not findings.errors_in(name):
+        if name not in files and name not in OPTIONAL_FILES and not findings.errors_in(name):
             findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", NO_FILE)
 
 
+def _read_needs(files: Mapping[str, bytes], vocabulary: Vocabulary, findings: DiagnosticSink) -> NeedBook:
+    conditions = read_conditions(files.get(conditions_file.FILE), findings)
+    if needs_file.FILE in files and conditions_file.FILE not in files:
+        if not findings.errors_in(conditions_file.FILE):
+            message = "the file is missing, and needs.csv refers to it"
+            hint = "declare the conditions there, or delete needs.csv"
+            findings.add(Code.MISSING_FILE, conditions_file.FILE, (1, 1), message, hint)
+        conditions = Conditions(readable=False)
+    return NeedBook(conditions, read_needs(files.get(needs_file.FILE), conditions, vocabulary, findings))
+
+
 def _build(
-    files: Mapping[str, bytes], vocabulary: Vocabulary, book: RuleBook, closures: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, bytes],
+    vocabulary: Vocabulary,
+    book: RuleBook,
+    closures: Mapping[str, tuple[str, ...]],
+    need_book: NeedBook,
+    findings: DiagnosticSink,
 ) -> Generation | None:
     if vocabulary.roles is None or vocabulary.sections is None:
         return None
     known = {name: files[name] for name in FILES if name in files}
     routes = RouteTable(vocabulary.routes)
-    return build(known, vocabulary.roles, vocabulary.sections, routes, book.rules, book.inheritance, closures)
+    try:
+        return build(
+            known, vocabulary.roles, vocabulary.sections, routes, book.rules, book.inheritance, closures, need_book
+        )
+    except TooManyClassesError as error:
+        hint = "use fewer conditions of different kinds, or fewer different limits"
+        findings.add(Code.POLICY_TOO_LARGE, needs_file.FILE, (1, 1), str(error), hint)
+        return None
 
 
 def _prove(draft: Generation, scope: ProofScope, findings: DiagnosticSink, progress: Progress | None) -> None:
@@ -110,3 +153,4 @@ def _prove(draft: Generation, scope: ProofScope, findings: DiagnosticSink, progr
 
     sampled, hurried = scope is not ProofScope.FULL, scope is ProofScope.EDIT
     oracle.prove(draft, findings, sampled=sampled, hurried=hurried, progress=progress)
+    prove_needs(draft, findings, sampled=sampled, hurried=hurried)

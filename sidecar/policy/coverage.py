@@ -1,4 +1,4 @@
-"""Coverage of the assignable roles: rules that change a decision, and cells with an expectation."""
+"""Coverage of the assignable roles: rules and needs that change a decision, and cells with an expectation."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,10 @@ from sidecar.policy.decision_table import Cell, Row, cells_of, columns_of, direc
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.expectations import EXPECTATIONS, Suite
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.lines import NeedLine
+from sidecar.policy.needs.rows import cells_with
 from sidecar.policy.rules import FILE, Effect, Inheritance, Rule, parents_of, ways_up
+from sidecar.policy.suite_runner import decisive_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,21 @@ class RuleCoverage:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedCoverage:
+    """Coverage of one line of needs.csv. ``fired``: allowed cells with this need. ``decisive``: tests that need it."""
+
+    line: NeedLine
+    fired: int
+    decisive: int
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """Coverage of all rules and cells. ``cells``: the cells of the assignable roles, each with its expected flag."""
 
     rules: tuple[RuleCoverage, ...]
     cells: tuple[tuple[Cell, bool], ...]
+    needs: tuple[NeedCoverage, ...] = ()
 
     @property
     def rule_percent(self) -> float:
@@ -72,10 +85,14 @@ def measure(generation: Generation, suite: Suite) -> Coverage:
     for rule in _decisive(generation):
         decisive[rule] = decisive.get(rule, 0) + 1
     rules = [RuleCoverage(rule, fired.get(rule.id, 0), decisive.get(rule, 0)) for rule in generation.rules]
-    expected = {(e.role, e.section, e.action) for e in suite.expectations}
+    expected = {(e.role, e.section, e.action) for e in suite.expectations if not e.without}
     return Coverage(
         tuple(sorted((*rules, *_links(generation)), key=lambda measured: measured.rule.line)),
         tuple((cell, cell in expected) for cell in generation.cells if generation.roles[cell[0]].assignable),
+        tuple(
+            NeedCoverage(line, cells_with(generation.needs, line, generation.roles, generation.cells), decisive)
+            for line, decisive in decisive_rows(generation, suite).items()
+        ),
     )
 
 

@@ -74,7 +74,7 @@ def read_vocabulary(files: Mapping[str, bytes], findings: DiagnosticSink) -> Voc
         sections[name] = section
         entries.extend(read_routes(name, section.actions, table))
     entries.extend(read_public(root))
-    _refuse_confusable({section.id: section.title for section in sections.values()}, "section", root)
+    report_confusable({section.id: section.title for section in sections.values()}, "section", root)
     check_entries(entries, findings)
     if roles is not None and len(roles) * sum(len(section.actions) for section in sections.values()) > MAX_CELLS:
         message = f"roles × actions make more than {MAX_CELLS:,} cells"
@@ -98,10 +98,10 @@ def _read_roles(data: bytes, findings: DiagnosticSink) -> dict[str, Role] | None
     for name, table in root.named("roles"):
         _check_name(name, table, "role")
         table.known("title", "description", "assignable")
-        title = _shown(table, "title", name)
-        description = _shown(table, "description", "", required=False)
+        title = shown_text(table, "title", name)
+        description = shown_text(table, "description", "", required=False)
         roles[name] = Role(name, title, description, table.flag("assignable", default=True))
-    _refuse_confusable({role.id: role.title for role in roles.values()}, "role", root)
+    report_confusable({role.id: role.title for role in roles.values()}, "role", root)
     return roles
 
 
@@ -131,7 +131,7 @@ def _check_name(name: str, table: TomlTable, noun: str) -> None:
     table.report(Code.INVALID_NAME, None, message, f"an id is {NAME_FORM}")
 
 
-def _shown(table: TomlTable, key: str, default: str, *, required: bool = True) -> str:
+def shown_text(table: TomlTable, key: str, default: str, *, required: bool = True) -> str:
     """Return a text for display: one line, not empty, without invisible characters."""
     text = table.text(key, required=required)
     if text is None:
@@ -144,7 +144,7 @@ def _shown(table: TomlTable, key: str, default: str, *, required: bool = True) -
 
 def _read_section(name: str, table: TomlTable) -> Section:
     table.known("title", "actions", "action_titles", "routes")
-    title = _shown(table, "title", name)
+    title = shown_text(table, "title", name)
     actions: dict[str, None] = {}
     listed = table.texts("actions")
     for action in listed or ():
@@ -169,7 +169,7 @@ def _read_action_titles(section: TomlTable, actions: tuple[str, ...]) -> tuple[s
         return tuple(titles.values())
     for action in table.values:
         if action in titles:
-            titles[action] = _shown(table, action, titles[action])
+            titles[action] = shown_text(table, action, titles[action])
         elif table.document.findings.accepts(Code.UNKNOWN_ACTION, table.document.file):
             message = f'"{action}" is not an action of "{section.path[-1]}"'
             table.report(Code.UNKNOWN_ACTION, action, message, suggestion(action, actions))
@@ -196,7 +196,7 @@ def default_title(action: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _refuse_confusable(titles: Mapping[str, str], noun: str, root: TomlTable) -> None:
+def report_confusable(titles: Mapping[str, str], noun: str, root: TomlTable) -> None:
     """Report ids that differ only in ``-`` and ``_``, 0/o or 1/l/i, and titles that differ only in case."""
     shapes: dict[str, str] = {}
     shown: dict[str, str] = {}

@@ -18,7 +18,8 @@ from sidecar.domain.text import fold_case
 MAX_NEAR: Final = 320
 """Maximum length in characters of a name in a did-you-mean search. Longer names have no match."""
 
-POLICY_FILES = ("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv")
+OPTIONAL_FILES: Final = ("conditions.toml", "needs.csv")
+POLICY_FILES = ("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv", *OPTIONAL_FILES)
 MODEL_FILE = "model.conf"
 FILES = (MODEL_FILE, *POLICY_FILES)
 POLICY_FOLDER = "policy"
@@ -82,6 +83,18 @@ class DiagnosticCode(StrEnum):
     WRONG_TYPE = "wrong-type"
     INVALID_TEXT = "invalid-text"
     DUPLICATE_ACTION = "duplicate-action"
+    # conditions and needs
+    CONDITION_KIND = "condition-kind"
+    CONDITION_VALUE = "condition-value"
+    UNKNOWN_CONDITION = "unknown-condition"
+    UNUSED_CONDITION = "unused-condition"
+    IMPLIED_ALTERNATIVE = "implied-alternative"
+    INEFFECTIVE_NEED = "ineffective-need"
+    UNMEETABLE_NEED = "unmeetable-need"
+    OWN_SETTINGS_NEED = "own-settings-need"
+    UNTESTED_NEED = "untested-need"
+    ADMINISTRATOR_NEED = "administrator-need"
+    NEEDS_NOT_SERVED = "needs-not-served"
     # routes
     INVALID_PATH = "invalid-path"
     INVALID_METHOD = "invalid-method"
@@ -116,6 +129,7 @@ class DiagnosticCode(StrEnum):
     # the proof
     CASBIN_DISAGREES = "casbin-disagrees"
     CASBIN_INSTALLATION = "casbin-installation"
+    NEEDS_DISAGREE = "needs-disagree"
 
     @property
     def severity(self) -> Severity:
@@ -129,6 +143,9 @@ _WARNINGS = frozenset(
         DiagnosticCode.UNREACHABLE_RULE,
         DiagnosticCode.UNUSED_ROLE,
         DiagnosticCode.PUBLIC_OVER_SECTION,
+        DiagnosticCode.UNUSED_CONDITION,
+        DiagnosticCode.IMPLIED_ALTERNATIVE,
+        DiagnosticCode.ADMINISTRATOR_NEED,
     }
 )
 
@@ -138,6 +155,7 @@ TEST_FAILURES = frozenset(
         DiagnosticCode.MISSING_EXPECTATION,
         DiagnosticCode.FAILED_ROUTE,
         DiagnosticCode.UNTESTED_ROUTE,
+        DiagnosticCode.UNTESTED_NEED,
     }
 )
 """Failures of the policy's own tests. They prevent activation, but the policy compiles and can be inspected."""

@@ -1,7 +1,6 @@
-"""Tests of the policy in expectations.csv and routes.csv: reader and runner. A failure prevents activation (R3).
+"""Reader of the policy's tests in expectations.csv and routes.csv; `suite_runner` runs them.
 
-The tests must be complete: an untested cell of an assignable role, or an untested route, fails like a wrong result. A
-test with an undeclared name is an error, not a result.
+A test with an undeclared name is an error, not a result.
 """
 
 import re
@@ -10,16 +9,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from sidecar.domain.decision import Reason
 from sidecar.policy.csv_reader import CsvRecord, read_lines, records
-from sidecar.policy.decide import decide
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean
-from sidecar.policy.generation import Generation
 from sidecar.policy.name_checks import NameChecker, quoted
-from sidecar.policy.route_loader import owner
-from sidecar.policy.routes import METHODS, Route, outcome_text
+from sidecar.policy.needs.conditions import Conditions
+from sidecar.policy.needs.lines import NeedLine, read_alternatives
+from sidecar.policy.needs.rows import PREFIX
+from sidecar.policy.routes import METHODS, Route
 
 EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"
@@ -28,13 +26,20 @@ _ROUTE_FORM = "public|SECTION/ACTION|unmatched, METHOD, path"
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):
-    """Line of expectations.csv."""
+    """Line of expectations.csv. ``without``: conditions that are missing; all other needs of the cell are met."""
 
     line: int
     allowed: bool
     role: str
     section: str
     action: str
+    without: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Cell and missing conditions, for messages."""
+        missing = f" {PREFIX} {' | '.join(self.without)}" if self.without else ""
+        return f"{self.role} on {self.section}/{self.action}{missing}"
 
 
 class RouteTest(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +62,8 @@ class Suite:
 
     def denied(self) -> frozenset[tuple[str, str, str]]:
         """Return role, section and action of each expected deny."""
-        return frozenset((test.role, test.section, test.action) for test in self.expectations if not test.allowed)
+        denies = (test for test in self.expectations if not (test.allowed or test.without))
+        return frozenset((test.role, test.section, test.action) for test in denies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +74,28 @@ class TestResults:
     failed: tuple[tuple[Expectation | RouteTest, str], ...] = ()
     missing: tuple[tuple[str, str, str], ...] = ()
     untested: tuple[Route, ...] = ()
+    untested_needs: tuple[NeedLine, ...] = ()
 
     @property
     def ok(self) -> bool:
-        return not (self.failed or self.missing or self.untested)
+        return not (self.failed or self.missing or self.untested or self.untested_needs)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
 def read_suite(
-    expectations: bytes | None, routes: bytes | None, vocabulary: Vocabulary, findings: DiagnosticSink
+    expectations: bytes | None,
+    routes: bytes | None,
+    vocabulary: Vocabulary,
+    conditions: Conditions,
+    findings: DiagnosticSink,
 ) -> Suite:
     """Read both files. None is a missing file, which is already reported."""
     cells, last_cell = _read(expectations, EXPECTATIONS, findings)
     requests, last_request = _read(routes, ROUTES, findings)
     return Suite(
-        tuple(_read_expectations(cells, vocabulary, findings)),
+        tuple(_read_expectations(cells, vocabulary, conditions, findings)),
         tuple(_read_route_tests(requests, vocabulary, findings)),
         (last_cell, last_request),
         (not findings.errors_in(EXPECTATIONS), not findings.errors_in(ROUTES)),
@@ -103,17 +114,30 @@ def _read(data: bytes | None, file: str, findings: DiagnosticSink) -> tuple[list
 
 
 def _read_expectations(
-    cells: list[CsvRecord], vocabulary: Vocabulary, findings: DiagnosticSink
+    cells: list[CsvRecord], vocabulary: Vocabulary, conditions: Conditions, findings: DiagnosticSink
 ) -> Iterator[Expectation]:
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     names = NameChecker(vocabulary, EXPECTATIONS, findings)
     for record in cells:
-        if not names.form(record, _EXPECTATION_FORM, 4):
+        has_without = len(record.fields) == 5 and record.fields[4].split(" ")[0] == PREFIX
+        if not names.form(record, _EXPECTATION_FORM, 5 if has_without else 4):
             continue
         checks = (names.effect(record, 0), names.role(record, 1), names.target(record, 2, wildcards=False))
-        if all(checks) and _is_first(record, record.fields[1:], seen, EXPECTATIONS, findings):
-            effect, role, section, action = record.fields
-            yield Expectation(record.line, effect == "allow", role, section, action)
+        without = _read_without(record, conditions, names) if has_without else ()
+        if without is None or not all(checks):
+            continue
+        if _is_first(record, (*record.fields[1:4], *sorted(without)), seen, EXPECTATIONS, findings):
+            effect, role, section, action = record.fields[:4]
+            yield Expectation(record.line, effect == "allow", role, section, action, without)
+
+
+def _read_without(record: CsvRecord, conditions: Conditions, names: NameChecker) -> tuple[str, ...] | None:
+    text = record.fields[4].removeprefix(PREFIX).strip(" ")
+    if text:
+        return read_alternatives(record, 4, text, conditions, names)
+    message = f"{PREFIX} names no condition"
+    names.findings.add(Code.EMPTY_FIELD, EXPECTATIONS, record.at(4), message, f"write {PREFIX} A | B")
+    return None
 
 
 def _is_first(
@@ -200,78 +224,3 @@ def _is_other_method(record: CsvRecord, names: NameChecker) -> bool:
         hint = did_you_mean(method, METHODS) or f"known: {', '.join(METHODS)}"
     names.findings.add(Code.INVALID_METHOD, ROUTES, record.at(1), message, hint)
     return False
-
-
-# -- running -----------------------------------------------------------------------------------------------------------
-
-
-def run_tests(generation: Generation, suite: Suite, findings: DiagnosticSink) -> TestResults:
-    """Run all tests. A failure is reported at the test's line, a missing test at the end of the file."""
-    failed = [*_failed_expectations(generation, suite, findings), *_failed_routes(generation, suite, findings)]
-    missing = list(_missing_cells(generation, suite)) if suite.whole[0] else []
-    for role, section, action in missing:
-        message = f"no expectation for {role} on {section}/{action}"
-        effect = "allow" if decide(generation, role, section, action).allowed else "deny"
-        hint = f"currently: {effect}, {role}, {section}, {action}"
-        findings.add(Code.MISSING_EXPECTATION, EXPECTATIONS, (suite.last_lines[0], 1), message, hint)
-    untested = list(_untested_routes(generation, suite)) if suite.whole[1] else []
-    for route in untested:
-        message = f"no test for the route {', '.join(route.methods)} {route.path} of sections.toml, line {route.line}"
-        hint = f"example: {owner(route)}, {route.methods[0]}, {_example(route.path)}"
-        findings.add(Code.UNTESTED_ROUTE, ROUTES, (suite.last_lines[1], 1), message, hint)
-    passed = len(suite.expectations) + len(suite.routes) - len(failed)
-    return TestResults(passed, tuple(failed), tuple(missing), tuple(untested))
-
-
-def _failed_expectations(
-    generation: Generation, suite: Suite, findings: DiagnosticSink
-) -> Iterator[tuple[Expectation | RouteTest, str]]:
-    for expectation in suite.expectations:
-        ruling = decide(generation, expectation.role, expectation.section, expectation.action)
-        if ruling.allowed is expectation.allowed:
-            continue
-        expected_effect, got = ("allow", "deny") if expectation.allowed else ("deny", "allow")
-        by = f" by line {ruling.line} of policy.csv" if ruling.line else ""
-        cell = f"{expectation.role} on {expectation.section}/{expectation.action}"
-        message = f"{cell}: expected {expected_effect}, got {got} ({ruling.reason}{by})"
-        rule = (
-            f"add p, {expectation.role}, {expectation.section}, {expectation.action}, {expected_effect} to policy.csv"
-        )
-        if ruling.line:
-            rule = f"fix line {ruling.line} of policy.csv"
-        findings.add(
-            Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message, f"{rule}, or write {got} here"
-        )
-        yield expectation, got
-
-
-def _failed_routes(
-    generation: Generation, suite: Suite, findings: DiagnosticSink
-) -> Iterator[tuple[Expectation | RouteTest, str]]:
-    for test in suite.routes:
-        outcome = generation.routes.resolve(test.method, test.path)
-        got = outcome_text(outcome)
-        if got == test.expected:
-            continue
-        note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
-        message = f"{test.method} {test.path}: expected {test.expected}, got {got}{note}"
-        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, f"fix the routes, or write {got} here")
-        yield test, got
-
-
-def _missing_cells(generation: Generation, suite: Suite) -> Iterator[tuple[str, str, str]]:
-    expected = {(e.role, e.section, e.action) for e in suite.expectations}
-    for cell in generation.cells:
-        if generation.roles[cell[0]].assignable and cell not in expected:
-            yield cell
-
-
-def _untested_routes(generation: Generation, suite: Suite) -> Iterator[Route]:
-    reached = {id(generation.routes.route_of(test.method, test.path)) for test in suite.routes}
-    for route in generation.routes.routes:
-        if id(route) not in reached:
-            yield route
-
-
-def _example(path: str) -> str:
-    return path.replace("/**", "/example").replace("*", "example")

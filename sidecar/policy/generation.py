@@ -13,6 +13,8 @@ import msgspec
 
 from sidecar.policy.decision_table import Closures, DecisionTable, build_table, unpacked
 from sidecar.policy.declarations import Role, Section
+from sidecar.policy.needs.lines import NeedBook
+from sidecar.policy.needs.table import Needs, PackedNeeds, build_needs
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Inheritance, Rule
 
@@ -36,6 +38,7 @@ class Generation:
     inheritance: tuple[Inheritance, ...]
     closures: Closures
     cells: DecisionTable
+    needs: Needs
     files: Mapping[str, bytes]
 
     @cached_property
@@ -93,8 +96,10 @@ def build(
     rules: tuple[Rule, ...],
     inheritance: tuple[Inheritance, ...],
     closures: Closures,
+    book: NeedBook | None = None,
 ) -> Generation:
-    """Build a generation from the compiler's results."""
+    """Build a generation from the compiler's results. Raises TooManyClassesError."""
+    cells = build_table(roles, sections, rules, closures)
     return Generation(
         id=content_hash(files),
         roles=MappingProxyType(dict(roles)),
@@ -103,7 +108,8 @@ def build(
         packed_rules=msgspec.msgpack.encode(rules),
         inheritance=inheritance,
         closures=MappingProxyType(dict(closures)),
-        cells=build_table(roles, sections, rules, closures),
+        cells=cells,
+        needs=build_needs(book or NeedBook(), roles, sections, closures, cells),
         files=MappingProxyType(dict(files)),
     )
 
@@ -119,6 +125,7 @@ class PackedGeneration(msgspec.Struct, frozen=True):
     cells: bytes
     inheritance: tuple[Inheritance, ...]
     closures: dict[str, tuple[str, ...]]
+    needs: PackedNeeds
 
 
 def pack(generation: Generation) -> PackedGeneration:
@@ -129,6 +136,7 @@ def pack(generation: Generation) -> PackedGeneration:
         generation.cells.packed,
         generation.inheritance,
         dict(generation.closures),
+        generation.needs.packed,
     )
 
 
@@ -154,5 +162,6 @@ def unpack(
         inheritance=packed.inheritance,
         closures=MappingProxyType(packed.closures),
         cells=unpacked(packed.cells, roles, sections),
+        needs=Needs(packed.needs, roles, sections, packed.closures),
         files=MappingProxyType(dict(files)),
     )

@@ -130,7 +130,7 @@ class NameChecker:
             self.findings.add(code, self.file, at, "", "")  # counted only
             return
         nearest = closest(as_ascii(name), known)
-        if nearest is not None and not NAME.fullmatch(nearest):
+        if nearest is not None and code is not Code.UNKNOWN_CONDITION and not NAME.fullmatch(nearest):
             return  # the declaration is invalid, and already reported
         if self.confusable(name, at, expected, known):
             return

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from sidecar.policy.diagnostics import (
     MODEL_FILE,
     NO_FILE,
+    OPTIONAL_FILES,
     POLICY_FILES,
     POLICY_FOLDER,
     Diagnostic,
@@ -145,9 +146,14 @@ def _read(name: str, path: Path, findings: DiagnosticSink, before: PolicyFiles |
         # O_NONBLOCK: a FIFO in the place of a file must not block the reader.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
-        findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", NO_FILE)
+        if path.is_symlink():
+            findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing: the link leads nowhere", NO_FILE)
+        elif name not in OPTIONAL_FILES:
+            findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", NO_FILE)
         return None
     except OSError as error:
+        if name in OPTIONAL_FILES and isinstance(error, NotADirectoryError) and not path.is_symlink():
+            return None  # the folder is no folder, as the other files report
         _unreadable(name, error, findings)
         return None
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
+from sidecar.policy.diagnostics import POLICY_FILES
 from sidecar.policy.generation import Generation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +23,9 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def seed() -> Mapping[str, bytes]:
-    """The six shipped files by bare name."""
+    """The shipped files by bare name."""
     files = {"model.conf": (ROOT / "model.conf").read_bytes()}
-    for name in ("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv"):
+    for name in POLICY_FILES:
         files[name] = (ROOT / "policy" / name).read_bytes()
     return files
 

@@ -101,9 +101,10 @@ def test_every_code_that_a_file_can_cause_is_in_the_corpus(seed: Mapping[str, by
         DiagnosticCode.UNREADABLE_FILE,  # visible on a disk alone: tests/policy/test_policy_files.py
         DiagnosticCode.FILE_TOO_LARGE,
         DiagnosticCode.FILE_PERMISSIONS,
-        DiagnosticCode.POLICY_TOO_LARGE,  # too large for a folder of the corpus: test_limits.py
         DiagnosticCode.CASBIN_DISAGREES,  # only a bug can cause it: test_oracle.py
         DiagnosticCode.CASBIN_INSTALLATION,
+        DiagnosticCode.NEEDS_DISAGREE,  # only a bug can cause it: test_needs_oracle.py
+        DiagnosticCode.NEEDS_NOT_SERVED,  # activation alone: tests/pdp/test_activation.py
         DiagnosticCode.ROLE_IN_USE,  # needs the running sidecar
         DiagnosticCode.LOW_COVERAGE,  # `policy test --threshold` alone: tests/cli/test_policy.py
     }
@@ -145,3 +146,8 @@ def test_strict_passes_a_deny_that_an_expectation_states(
     folder, model = write_policy(files_of(HERE / "suspicious" / "deny-over-a-wide-allow", seed))
     flags = ["--strict", "--policy-dir", str(folder), "--model", str(model)]
     assert run(["policy", verb, *flags]) == 0, capsys.readouterr().out
+
+
+def test_the_corpus_has_forty_broken_conditions_and_needs() -> None:
+    needs = [case for case in cases("bad") if (case / "conditions.toml").exists() or (case / "needs.csv").exists()]
+    assert len(needs) >= 40

@@ -11,9 +11,8 @@ from sidecar.domain.access import Target
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diff import CellChange, RouteChange, diff
-from sidecar.policy.expectations import outcome_text
 from sidecar.policy.generation import Generation, build
-from sidecar.policy.routes import PUBLIC, Route, RouteTable, Segments, contains, read_pattern
+from sidecar.policy.routes import PUBLIC, Route, RouteTable, Segments, contains, outcome_text, read_pattern
 from sidecar.policy.rules import Effect, Rule
 
 Edited = Callable[..., dict[str, bytes]]

@@ -260,7 +260,7 @@ def test_the_stamp_of_a_reading_is_that_of_the_files(seed: Mapping[str, bytes], 
     folder, model = write_policy(seed)
     assert read_policy_files(folder, model).stamp == stamp_of(folder, model)
     (folder / "routes.csv").unlink()
-    assert len(stamp_of(folder, model)) == 5
+    assert len(stamp_of(folder, model)) == len(seed) - 1
 
 
 def test_R25_an_equal_stamp_counts_if_no_later_write_can_have_it(

@@ -10,6 +10,7 @@ from sidecar.policy.compiler import Compiled
 from sidecar.policy.diagnostics import Diagnostic, path_of
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
+from sidecar.policy.needs.rows import PREFIX
 
 NOT_RUN: Final = "not judged: the policy does not compile"
 
@@ -69,7 +70,8 @@ def _case(test: Test, name: str, failed: Mapping[Test, str] | None, source: Sour
 
 
 def _expected(test: Expectation) -> str:
-    return f"{'allow' if test.allowed else 'deny'} {test.role} {test.section}/{test.action}"
+    missing = f" {PREFIX} {' | '.join(test.without)}" if test.without else ""
+    return f"{'allow' if test.allowed else 'deny'} {test.role} {test.section}/{test.action}{missing}"
 
 
 def _route(test: RouteTest) -> str:

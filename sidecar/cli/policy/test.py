@@ -15,7 +15,7 @@ from sidecar.cli.policy.policy_source import (
     source_from,
 )
 from sidecar.policy.compiler import Compiled, ProofScope
-from sidecar.policy.coverage import Coverage, RuleCoverage, measure, shortfalls
+from sidecar.policy.coverage import Coverage, NeedCoverage, RuleCoverage, measure, shortfalls
 
 FEW = 50
 """Maximum number of rules that are all listed. Above it only rules that never decide, unless --verbose is set."""
@@ -75,7 +75,7 @@ def _write(path: Path, text: str) -> None:
         raise usage_error(f"{path}: {error.strerror}") from error
 
 
-def _state(rule: RuleCoverage) -> str:
+def _state(rule: RuleCoverage | NeedCoverage) -> str:
     """Return the state. Fired: a cell names the rule. Decisive: without the rule a decision would differ."""
     if rule.decisive:
         return "decides"
@@ -92,6 +92,8 @@ def _say_tests(result: Compiled) -> None:
         f"{counted}{verdict.passed} passed, {len(verdict.failed)} failed, "
         f"{len(verdict.missing)} cells and {len(verdict.untested)} routes without a test"
     )
+    if verdict.untested_needs:
+        click.echo(f"{len(verdict.untested_needs)} needs without a test")
 
 
 def _say_coverage(coverage: Coverage, source: Source, *, verbose: bool) -> None:
@@ -99,6 +101,9 @@ def _say_coverage(coverage: Coverage, source: Source, *, verbose: bool) -> None:
     if listed:
         rows = [(source.name_of(r.rule.id), r.rule.text, r.fired, r.decisive, _state(r)) for r in listed]
         print_table(("rule", "text", "cells", "decisive for", "state"), rows)
+    if coverage.needs:
+        needs = [(source.name_of(n.line.id), n.line.text, n.fired, n.decisive, _state(n)) for n in coverage.needs]
+        print_table(("need", "text", "cells", "decisive for", "state"), needs)
     if verbose:
         cells = [(*cell, "expected" if expected else "not expected") for cell, expected in coverage.cells]
         print_table(("role", "section", "action", "state"), cells)
@@ -127,6 +132,10 @@ def _figures(result: Compiled, coverage: Coverage | None, source: Source) -> dic
             "decisive": r.decisive,
         }
         for r in coverage.rules
+    ]
+    figures["needs"] = [
+        {"need": source.name_of(n.line.id), "text": n.line.text, "fired": n.fired, "decisive": n.decisive}
+        for n in coverage.needs
     ]
     figures["cells"] = [
         {"role": role, "section": section, "action": action, "expected": expected}

@@ -125,9 +125,10 @@ def role_in_use(role: str, holders: int) -> Diagnostic:
 def _failed(test: Expectation | RouteTest, got: str) -> dict[str, Any]:
     """Return a failed test as JSON members: location, expected result, actual result."""
     match test:
-        case Expectation(line, allowed, role, section, action):
+        case Expectation(line, allowed, role, section, action, without):
             return {
                 "rule": f"{path_of(EXPECTATIONS)}:{line}",
+                **({"without": list(without)} if without else {}),
                 "role": role,
                 "section": section,
                 "action": action,
