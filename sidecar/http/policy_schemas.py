@@ -88,7 +88,7 @@ class Matrix(msgspec.Struct, frozen=True):
     cells: list[CellShown]
 
 
-class ChangeShown(CellChange, frozen=True):
+class ChangeShown(CellChange, frozen=True, kw_only=True):
     """A changed cell, and the users of the caller's account that it affects."""
 
     users: list[Person]

@@ -1,31 +1,19 @@
 """Complete difference of two generations: cells, routes, and assignable roles. Changes that open access come first.
 
-Cells are finite and compared as sets. Routes are patterns over infinitely many paths, and are compared exactly, by
-regions. The region of a pair (``a``, ``b``) is the set of paths that ``a`` decides in the old table and ``b`` in the
-new one. Within a region, all requests of one method have the same result, so one witness path is sufficient.
-
-Witness: take any path ``w`` of the region. Replace each segment that neither pattern names by a segment that no pattern
-of either table names. Call the result ``g``. A pattern that matches ``g`` has ``*`` or ``**`` at the replaced segments,
-so it matches ``w`` too; and ``a`` and ``b`` still match ``g``. Patterns of one table never cross (R2), so the narrowest
-match of ``w`` is also the narrowest match of ``g``. Therefore ``g`` is in the region of ``w``.
-
-Length: ``g`` is determined by its region and its length. One segment more than the longest pattern is sufficient,
-because further segments match the same ``**`` and nothing else.
-
-Result: the set of all ``g`` is finite, with one per length and pair of overlapping patterns, or pattern and None. It
-meets each region. If other patterns decide all ``g`` of a pair, the pair has no region.
+Cells are finite and compared as sets, and their needs as sets of classes. Routes are compared exactly, by regions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Final, Literal
 
 import msgspec
 
 from sidecar.domain.access import Target
 from sidecar.policy.generation import Generation
-from sidecar.policy.routes import METHODS, Node, Public, Route, RouteTable, Segments
+from sidecar.policy.needs.compare import Direction, NeedComparer, NeedWitness
+from sidecar.policy.route_regions import regions
+from sidecar.policy.routes import Public
 
 ALLOW: Final = "allow"
 DENY: Final = "deny"
@@ -37,18 +25,24 @@ _RENAMED = {"before": "from", "after": "to"}
 """Members of the changes in JSON."""
 
 
-class CellChange(msgspec.Struct, frozen=True, rename=_RENAMED):
-    """Changed cell. A cell undeclared on one side is a deny there. Encoded as it is, as are the other changes."""
+class CellChange(msgspec.Struct, frozen=True, rename=_RENAMED, omit_defaults=True):
+    """Changed cell. A cell undeclared on one side is a deny there. Encoded as it is, as are the other changes.
+
+    ``requirement``: of a cell that is allowed on both sides, if its needs accept other classes of sessions. ``wider``
+    counts as an opening. ``witnesses``: facts for which the decision changes.
+    """
 
     role: str
     section: str
     action: str
     before: Literal["allow", "deny"]
     after: Literal["allow", "deny"]
+    requirement: Direction | None = None
+    witnesses: tuple[NeedWitness, ...] = ()
 
     @property
     def opens(self) -> bool:
-        return self.after == ALLOW
+        return self.after == ALLOW and self.requirement != "narrower"
 
 
 class RouteChange(msgspec.Struct, frozen=True, rename=_RENAMED):
@@ -98,8 +92,11 @@ class Difference:
 
 def diff(old: Generation, new: Generation) -> Difference:
     """Return all changes from ``old`` to ``new``. Equal generations have none."""
-    cells = sorted(_cells(old, new), key=lambda c: (not c.opens, c.role, c.section, c.action))
-    routes = sorted(_routes(old, new), key=lambda r: (not r.opens, r.path, r.method))
+    needs = NeedComparer(old.needs, new.needs)
+    cells = sorted(
+        (*_cells(old, new), *_needs(old, new, needs)), key=lambda c: (not c.opens, c.role, c.section, c.action)
+    )
+    routes = sorted(_routes(old, new, needs), key=lambda r: (not r.opens, r.path, r.method))
     roles = (
         RoleChange(role.id, _ASSIGNABLE[not role.assignable], _ASSIGNABLE[role.assignable])
         for role in new.roles.values()
@@ -118,19 +115,46 @@ def _cells(old: Generation, new: Generation) -> Iterator[CellChange]:
             yield CellChange(role, section, action, ALLOW, DENY)
 
 
+def _needs(old: Generation, new: Generation, needs: NeedComparer) -> Iterator[CellChange]:
+    """Yield the cells that are allowed on both sides for other classes of sessions."""
+    for role in old.roles.keys() & new.roles.keys() if needs.active else ():
+        for section, action in old.allowed[role] & new.allowed[role]:
+            found = needs.compare((role, section, action), (role, section, action))
+            if found is not None:
+                yield CellChange(role, section, action, ALLOW, ALLOW, found.direction, found.witnesses)
+
+
 # -- routes ------------------------------------------------------------------------------------------------------------
 
-UNDECLARED = "~~~"
-"""Start of the witness segment that no pattern names. Lengthened until this is true."""
 
-
-def _routes(old: Generation, new: Generation) -> Iterator[RouteChange]:
-    for segments, before, after in _regions(old.routes, new.routes):
+def _routes(old: Generation, new: Generation, needs: NeedComparer) -> Iterator[RouteChange]:
+    for segments, before, after in regions(old.routes, new.routes):
         for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD follows GET in both
             was, now = _name(before.get(method)), _name(after.get(method))
             if was != now:
-                opens = not _allowed_roles(new, after.get(method)) <= _allowed_roles(old, before.get(method))
+                opens = _opens(old, new, needs, before.get(method), after.get(method))
                 yield RouteChange(method, "/" + "/".join(segments), was, now, opens)
+
+
+def _opens(
+    old: Generation,
+    new: Generation,
+    needs: NeedComparer,
+    before: Target | Public | None,
+    after: Target | Public | None,
+) -> bool:
+    """Return whether more roles are allowed, or a role with fewer needs."""
+    roles = _allowed_roles(new, after)
+    if not roles <= _allowed_roles(old, before):
+        return True
+    if not (needs.active and isinstance(before, Target) and isinstance(after, Target)):
+        return False
+    found = (needs.compare((role, *_pair(before)), (role, *_pair(after))) for role in roles)
+    return any(one is not None and one.direction != "narrower" for one in found)
+
+
+def _pair(target: Target) -> tuple[str, str]:
+    return target.section, target.action
 
 
 def _name(target: Target | Public | None) -> str:
@@ -156,115 +180,3 @@ def _allowed_roles(generation: Generation, target: Target | Public | None) -> fr
             return frozenset((_ANONYMOUS, *generation.roles))
         case Target(section, action):
             return frozenset(role for role, cells in generation.allowed.items() if (section, action) in cells)
-
-
-Methods = Mapping[str, Target | Public]
-"""Method → target, for one pattern."""
-
-Pair = tuple[Segments | None, Segments | None]
-"""Deciding pattern of the old and of the new table; None for no match."""
-
-
-def _regions(old: RouteTable, new: RouteTable) -> Iterator[tuple[Segments, Methods, Methods]]:
-    """Yield the regions with a changed target: pattern, old targets and new targets by method."""
-    before, after = _patterns(old), _patterns(new)
-    undeclared = UNDECLARED
-    named = {segment for pattern in (*before, *after) for segment in pattern}
-    while undeclared in named:
-        undeclared += "~"
-    longest = 1 + max((len(pattern) for pattern in (*before, *after)), default=0)
-    for pair in _pairs(before, after, new):
-        was, now = _methods(before, pair[0]), _methods(after, pair[1])
-        if was == now:
-            continue
-        pattern = _intersection(*pair)
-        for path in _witnesses(pattern, undeclared, longest):
-            if (_decided_by(old, path), _decided_by(new, path)) == pair:
-                yield pattern, was, now
-                break
-
-
-def _patterns(table: RouteTable) -> dict[Segments, dict[str, Target | Public]]:
-    patterns: dict[Segments, dict[str, Target | Public]] = {}
-    for route in table.routes:
-        patterns.setdefault(route.segments, {}).update(dict.fromkeys(route.methods, route.target))
-    return patterns
-
-
-def _methods(patterns: Mapping[Segments, Methods], pattern: Segments | None) -> Methods:
-    return {} if pattern is None else patterns[pattern]
-
-
-def _pairs(before: Iterable[Segments], after: Iterable[Segments], new: RouteTable) -> Iterator[Pair]:
-    """Yield all pairs of patterns with a path in common, and each pattern with None."""
-    for pattern in before:
-        yield pattern, None
-        for other in _overlapping(new.root, pattern):
-            yield pattern, other
-    for pattern in after:
-        yield None, pattern
-
-
-def _overlapping(root: Node, pattern: Segments) -> Iterator[Segments]:
-    """Yield the patterns of a table that have a path in common with ``pattern``."""
-    level = [root]
-    for segment in pattern:
-        if segment == "**":
-            for node in level:
-                yield from _under(node)
-            return
-        following: list[Node] = []
-        for node in level:
-            yield from _ending(node.rest)
-            literals = node.literals
-            following += literals.values() if segment == "*" else [literals[segment]] if segment in literals else []
-            if node.star is not None:
-                following.append(node.star)
-        level = following
-    for node in level:
-        yield from _ending(node.here)
-        yield from _ending(node.rest)
-
-
-def _under(node: Node) -> Iterator[Segments]:
-    pending = [node]
-    while pending:
-        node = pending.pop()
-        yield from _ending(node.here)
-        yield from _ending(node.rest)
-        pending += node.literals.values()
-        if node.star is not None:
-            pending.append(node.star)
-
-
-def _ending(methods: Mapping[str, Route] | None) -> Iterator[Segments]:
-    if methods:
-        yield next(iter(methods.values())).segments
-
-
-def _intersection(one: Segments | None, other: Segments | None) -> Segments:
-    """Return the pattern of the paths that match both patterns, which must overlap."""
-    if one is None or other is None:
-        return one or other or ()
-    open_ended = one[-1:] == other[-1:] == ("**",)
-    heads = [pattern[:-1] if pattern[-1:] == ("**",) else pattern for pattern in (one, other)]
-    segments = tuple(b if a == "*" else a for a, b in zip_longest(*heads, fillvalue="*"))
-    return (*segments, "**") if open_ended else segments
-
-
-def _witnesses(pattern: Segments, undeclared: str, longest: int) -> Iterator[str]:
-    """Yield the paths ``g`` of the module's proof, one per length."""
-    head = pattern[:-1] if pattern[-1:] == ("**",) else pattern
-    path = "".join(f"/{undeclared if segment == '*' else segment}" for segment in head)
-    lengths = longest - len(head) if head != pattern else 0
-    for more in range(lengths + 1):
-        yield path + f"/{undeclared}" * more or "/"
-
-
-def _decided_by(table: RouteTable, path: str) -> Segments | None:
-    """Return the pattern that decides a path, or None. It decides alone and has at least one method."""
-    for method in METHODS:
-        route = table.route_of(method, path)
-        if route is not None:
-            return route.segments
-    return None

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 import click
 
-from sidecar.cli.output import NO, OK, CliError, json_option, print_error, print_json, print_table, usage_error
+from sidecar.cli.output import NO, OK, CliError, json_option, plain, print_error, print_json, print_table, usage_error
 from sidecar.cli.policy.git_source import policy_at
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
 from sidecar.policy.diagnostics import suggestion
@@ -80,8 +80,11 @@ def _say_as_json(difference: Difference, *, only_routes: bool, only_roles: bool)
 def say_difference(difference: Difference) -> None:
     """Print tables, or one line without differences."""
     if difference.cells:
-        rows = [(c.role, c.section, c.action, c.before, c.after) for c in difference.cells]
+        rows = [(c.role, c.section, c.action, c.before, _after(c)) for c in difference.cells]
         print_table(("role", "section", "action", "from", "to"), rows)
+        for change in difference.cells:
+            for witness in change.witnesses:
+                click.echo(plain(f"{change.role}/{change.section}/{change.action}: {witness.text}"))
     if difference.routes:
         print_table(
             ("method", "path", "from", "to", "for"),
@@ -91,6 +94,10 @@ def say_difference(difference: Difference) -> None:
         print_table(("role", "from", "to"), [(r.role, r.before, r.after) for r in difference.roles])
     if not (difference.cells or difference.routes or difference.roles):
         click.echo("no cell and no route differs")
+
+
+def _after(change: CellChange) -> str:
+    return change.after if change.requirement is None else f"{change.after}, needs {change.requirement}"
 
 
 # -- accepted changes --------------------------------------------------------------------------------------------------
