@@ -34,7 +34,31 @@ def title_of(generation: Generation, role: str) -> str:
 
 
 def covers(generation: Generation, actor_role: str, other_role: str) -> bool:
-    """Return whether ``actor_role`` has all permissions of ``other_role`` (R11). Unknown roles return False."""
+    """Return whether ``actor_role`` has all permissions of ``other_role`` (R11). Unknown roles return False.
+
+    A permission of ``other_role`` that needs less than that of ``actor_role`` is more. `covers_in` is for an actor.
+    """
+    if not _allows_as_much(generation, actor_role, other_role):
+        return False
+    needs = generation.needs
+    if not needs.active:
+        return True
+    for cell in generation.allowed[other_role]:
+        own, other = needs.of(actor_role, *cell), needs.of(other_role, *cell)
+        if own is not None and own is not other and (other is None or other.classes & ~own.classes):
+            return False
+    return True
+
+
+def covers_in(generation: Generation, actor_role: str, other_role: str, facts_class: int) -> bool:
+    """Return whether an actor in this class (`Needs.class_of`) now has all permissions of ``other_role`` (R11)."""
+    if not _allows_as_much(generation, actor_role, other_role):
+        return False
+    requirements = (generation.needs.of(actor_role, *cell) for cell in generation.allowed[other_role])
+    return all(one is None or one.meets(facts_class) for one in requirements)
+
+
+def _allows_as_much(generation: Generation, actor_role: str, other_role: str) -> bool:
     if actor_role not in generation.allowed or other_role not in generation.allowed:
         return False
     return generation.allowed[other_role] <= generation.allowed[actor_role]

@@ -4,7 +4,7 @@ The decision comes from the decision table. Rules and links are looked up to sho
 ``flip`` is a minimal set of edits that changes this cell, and ``also`` lists all other cells that change with it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,6 +14,8 @@ from sidecar.policy.decide import decide
 from sidecar.policy.decision_table import Cell, Ruling, cells_of
 from sidecar.policy.diagnostics import suggestion
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.lines import NeedLine
+from sidecar.policy.needs.rows import lacking
 from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, ways_up
 
 
@@ -57,6 +59,9 @@ class Explanation:
     ``side_effects`` are set only for a deny that edits of policy.csv can change. ``roles``: the assignable roles that
     are allowed.
 
+    ``needs``: the lines of needs.csv that apply to the cell. ``unmet``: conditions that would do, if a rule allows the
+    cell and its needs are not met. ``sign_in``: a new sign-in or a step-up meets all of them.
+
     ``person``: the user, if the explanation is for a user. For a user without access, ``ruling`` is that denial and
     ``edits_to_flip`` is empty; ``rule`` and ``path`` still explain the role. ``hint``: suggestion for an undeclared
     name.
@@ -76,13 +81,23 @@ class Explanation:
     roles: tuple[str, ...] = ()
     person: UserRecord | None = None
     hint: str = ""
+    needs: tuple[NeedLine, ...] = ()
+    unmet: tuple[str, ...] = ()
+    sign_in: bool = False
+
+    @property
+    def allowed(self) -> bool:
+        """Return whether a rule allows the cell and its needs are met."""
+        return self.ruling.allowed and not self.unmet
 
 
-def explain_person(generation: Generation, person: UserRecord, section: str, action: str) -> Explanation:
+def explain_person(
+    generation: Generation, person: UserRecord, section: str, action: str, met: Collection[str] = ()
+) -> Explanation:
     """Explain the decision of a check by this user. The live status takes precedence over all rules."""
-    found = replace(explain(generation, person.role, section, action), person=person)
+    found = replace(explain(generation, person.role, section, action, met), person=person)
     denial = status_denial(person)
-    return found if denial is None else replace(found, ruling=denial, edits_to_flip=(), side_effects=())
+    return found if denial is None else replace(found, ruling=denial, edits_to_flip=(), side_effects=(), unmet=())
 
 
 def status_denial(person: UserRecord) -> Ruling | None:
@@ -96,8 +111,11 @@ def status_denial(person: UserRecord) -> Ruling | None:
             return Ruling(Reason.UNKNOWN_USER)
 
 
-def explain(generation: Generation, role: str, section: str, action: str) -> Explanation:
-    """Explain the decision for a role. An undeclared name is a deny with its own reason that no rule can change."""
+def explain(generation: Generation, role: str, section: str, action: str, met: Collection[str] = ()) -> Explanation:
+    """Explain the decision for a role. An undeclared name is a deny with its own reason that no rule can change.
+
+    ``met``: names of conditions that are met.
+    """
     ruling = decide(generation, role, section, action)
     able = tuple(
         one.id
@@ -109,8 +127,11 @@ def explain(generation: Generation, role: str, section: str, action: str) -> Exp
     rule = next((one for one in reaching if one.id == ruling.rule), None)
     path = () if rule is None else _links(generation, role, rule.role)
     found = Explanation(generation.id, role, section, action, ruling, rule, path, roles=able)
+    found = replace(found, needs=generation.needs.lines_of(role, section, action))
     if ruling.allowed:
-        return found
+        unmet = lacking(generation.needs, found.needs, met)
+        sign_in = all(generation.needs.conditions[name].by_sign_in for name in unmet)
+        return replace(found, unmet=unmet, sign_in=bool(unmet) and sign_in)
     if not _is_declared(generation, role, section, action):
         return replace(found, hint=_hint(generation, section, action))
     allows = [one for one in reaching if one.effect is Effect.ALLOW]

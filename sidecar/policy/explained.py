@@ -8,6 +8,7 @@ import msgspec
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Status, UserRecord
 from sidecar.policy.explain import EditKind, Explanation
+from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.rules import Inheritance, Rule
 
 SHOWN_CELLS: Final = 20
@@ -57,12 +58,14 @@ class Person(msgspec.Struct, frozen=True):
     status: Status
 
 
-class Explained(msgspec.Struct, frozen=True):
+class Explained(msgspec.Struct, frozen=True, omit_defaults=True):
     """Explanation of a decision.
 
     ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``edits``: of a denial. ``roles``: the allowed
     roles.
     ``hint``: the closest declared name, for a section or action that is not declared.
+    ``needs``: the lines of needs.csv for the cell. ``unmet``: conditions that would do, if only needs deny; ``sign_in``
+    then means that signing in meets all of them.
     A user who is denied by status gets that reason; ``rule`` and ``path`` then describe the role's permission.
     """
 
@@ -82,6 +85,9 @@ class Explained(msgspec.Struct, frozen=True):
     roles: list[str]
     generation: str
     user: Person | None
+    needs: list[LineShown] = []
+    unmet: list[str] = []
+    sign_in: bool = False
 
 
 _MISMATCHES: Final[tuple[Literal["role", "action"], ...]] = ("role", "action")
@@ -94,7 +100,7 @@ def _unchanged(path: str) -> str:
 def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged) -> Explained:
     """Return the JSON form. ``name_of`` converts ``policy/policy.csv:12`` to a path for the reader."""
 
-    def shown(rule: Rule | Inheritance) -> LineShown:
+    def shown(rule: Rule | Inheritance | NeedLine) -> LineShown:
         return LineShown(name_of(rule.id), rule.text)
 
     near = found.nearest
@@ -102,7 +108,7 @@ def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged)
         role=found.role,
         section=found.section,
         action=found.action,
-        decision=found.ruling.allowed,
+        decision=found.allowed,
         reason=found.ruling.reason,
         hint=found.hint or None,
         rule=None if found.rule is None else name_of(found.rule.id),
@@ -123,6 +129,9 @@ def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged)
         roles=list(found.roles),
         generation=found.generation,
         user=None if found.person is None else to_person(found.person),
+        needs=[shown(line) for line in found.needs],
+        unmet=list(found.unmet),
+        sign_in=found.sign_in,
     )
 
 

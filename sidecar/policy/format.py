@@ -33,7 +33,12 @@ Widths = dict[tuple[str, int, int], int]
 
 
 def _kind(fields: tuple[str, ...]) -> tuple[str, int]:
-    """Return the kind of a line. Lines of one kind share their columns: `p` and `g` of policy.csv are two kinds."""
+    """Return the kind of a line. Lines of one kind share their columns: `p` and `g` of policy.csv are two kinds.
+
+    Rows of expectations.csv are of one kind, with or without a fifth field.
+    """
+    if fields[0] in ("allow", "deny") and len(fields) == 5:
+        return ("", 4)
     return (fields[0] if fields[0] in ("p", "g") else "", len(fields))
 
 

@@ -5,48 +5,61 @@ import click
 from sidecar.cli.options import settings_from
 from sidecar.cli.output import NO, OK, plain, print_json, print_pairs
 from sidecar.cli.policy.policy_source import Source, draft_of, source_of
-from sidecar.cli.policy.query import cell_arguments, known_cell, query_subject
+from sidecar.cli.policy.query import cell_arguments, known_cell, known_conditions, query_subject
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.explain import Edit, EditKind, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
 from sidecar.policy.explained import to_explained
+from sidecar.policy.needs.conditions import Condition, ConditionKind
+from sidecar.policy.needs.lines import FILE as NEEDS
+from sidecar.policy.needs.table import Needs
 from sidecar.policy.rules import FILE, Rule
 
 
 @click.command()
 @cell_arguments
-def explain(subject: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
+def explain(
+    subject: str, section: str, action: str, account: str | None, met: str, as_json: bool, **flags: str | None
+) -> int:
     """Explain why ROLE, or the user with this e-mail, may or may not do ACTION in SECTION.
 
     Prints the deciding rule and the inheritance path by `g`. For a deny it also prints the nearest rule, the one change
     that would allow it, and the roles with access. Exit status 0 allowed, 1 denied. A suspended or only invited user is
-    denied for that status, as in `can` and in every check; the rule then shows the role's permission.
+    denied for that status, as in `can` and in every check; the rule then shows the role's permission. --with names the
+    conditions of conditions.toml that are met; without it, none is.
     """
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
     queried = query_subject(subject, account, settings)
     known_cell(generation, queried.role, section, action)
+    names = known_conditions(generation, met)
     if queried.person is None:
-        explanation = explain_cell(generation, queried.role, section, action)
+        explanation = explain_cell(generation, queried.role, section, action, names)
     else:
-        explanation = explain_person(generation, queried.person, section, action)
+        explanation = explain_person(generation, queried.person, section, action, names)
     if as_json:
         print_json(to_explained(explanation, source.name_of))
     else:
         if queried.note:
             click.echo(plain(queried.note.rstrip(": ")))
-        print_pairs(_reported(explanation, source))
-    return OK if explanation.ruling.allowed else NO
+        print_pairs(_reported(explanation, source, generation.needs))
+    return OK if explanation.allowed else NO
 
 
-def _reported(found: Explanation, source: Source) -> dict[str, object]:
+def _reported(found: Explanation, source: Source, needs: Needs) -> dict[str, object]:
+    because = f"unmet: {', '.join(found.unmet)}" if found.unmet else found.ruling.reason
     reported: dict[str, object] = {
-        "decision": f"{'allow' if found.ruling.allowed else 'deny'} ({found.ruling.reason})",
+        "decision": f"{'allow' if found.allowed else 'deny'} ({because})",
         "rule": _line(found.rule, source) or "none",
     }
     for link in found.path:
         reported[f"by {link.role}"] = f"{source.name_of(link.id)}: {link.text}"
+    for line in found.needs:
+        reported[f"need {line.line}"] = f"{source.name_of(line.id)}: {line.text}"
+    if found.unmet:
+        reported["to meet"] = "; ".join(_act(needs.conditions[name]) for name in found.unmet)
+        reported["edits"] = f"add an alternative to the needs, or delete them in {source.name_of(path_of(NEEDS))}"
     if found.ruling.allowed:
         return reported
     if found.overridden is not None:
@@ -61,6 +74,23 @@ def _reported(found: Explanation, source: Source) -> dict[str, object]:
         reported["side effects"] = f"opens {len(found.side_effects)} other cells"
     reported["allowed roles"] = ", ".join(found.roles) or "none"
     return reported
+
+
+def _act(condition: Condition) -> str:
+    """Return the act that meets a condition."""
+    match condition.kind:
+        case ConditionKind.SECOND_FACTOR:
+            return "sign in with a second factor"
+        case ConditionKind.METHODS:
+            return f"sign in with {' or '.join(condition.methods)}"
+        case ConditionKind.SIGNED_IN_WITHIN:
+            return f"sign in again, at most {condition.seconds // 60} minutes before"
+        case ConditionKind.NETWORKS:
+            return f"come from {' or '.join(condition.networks[:3])}{', …' if len(condition.networks) > 3 else ''}"
+        case ConditionKind.HOURS:
+            return f"come at the hours of {condition.name}"
+        case ConditionKind.ACCOUNT:
+            return f"give the account the label {condition.label}={' or '.join(condition.values)}"
 
 
 def _edit(edit: Edit, source: Source) -> str:

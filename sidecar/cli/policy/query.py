@@ -1,6 +1,6 @@
 """``sidecar policy matrix`` and ``can``: queries of the policy files, with the server's decisions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from sidecar.policy.decision_table import Ruling
 from sidecar.policy.diagnostics import suggestion
 from sidecar.policy.explain import status_denial
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.lines import NeedLine
+from sidecar.policy.needs.rows import blocking_lines, lacking
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +27,7 @@ def cell_arguments(verb: F) -> F:
     for add in (
         json_option,
         settings_options(STORE),
+        click.option("--with", "met", default="", metavar="NAMES", help="Conditions that are met, with commas."),
         click.option("--account", metavar="ACCOUNT", help="Name or id of the user's account."),
         click.argument("action"),
         click.argument("section"),
@@ -53,34 +56,77 @@ def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **f
         if (not roles or cell[0] in roles) and (not sections or cell[1] in sections)
     ]
     if as_json:
-        print_json({"generation": generation.id, "cells": [as_dict(source, *cell, ruling) for cell, ruling in cells]})
+        found = [
+            {**as_dict(source, *cell, ruling), **({"needs": needs} if needs else {})}
+            for cell, ruling in cells
+            for needs in (_needs_of(generation, cell, ruling),)
+        ]
+        print_json({"generation": generation.id, "cells": found})
         return OK
     rows = [(*cell, _word(ruling), _because(source, ruling)) for cell, ruling in cells]
-    print_table(("role", "section", "action", "decision", "because"), rows)
+    header = ("role", "section", "action", "decision", "because")
+    if generation.needs.active:
+        needs = (_needs_of(generation, cell, ruling) for cell, ruling in cells)
+        texts = ["; ".join(" | ".join(line) for line in lines) for lines in needs]
+        print_table((*header, "needs"), [(*row, text) for row, text in zip(rows, texts, strict=True)])
+    else:
+        print_table(header, rows)
     return OK
+
+
+def _needs_of(generation: Generation, cell: tuple[str, str, str], ruling: Ruling) -> list[list[str]]:
+    """Return the conditions of each line that applies to an allowed cell."""
+    return [list(line.conditions) for line in generation.needs.lines_of(*cell)] if ruling.allowed else []
 
 
 @click.command()
 @cell_arguments
-def can(subject: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
+def can(
+    subject: str, section: str, action: str, account: str | None, met: str, as_json: bool, **flags: str | None
+) -> int:
     """Decide if ROLE may do ACTION in SECTION. Exit status 0 yes, 1 no.
 
     With an e-mail and --account: decide for that user's current role and status. Only this form reads the store. A name
-    that does not exist is an error (2) and never a decision.
+    that does not exist is an error (2) and never a decision. --with names the conditions of conditions.toml that are
+    met; without it, none is.
     """
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
     queried = query_subject(subject, account, settings)
     known_cell(generation, queried.role, section, action)
+    names = known_conditions(generation, met)
     ruling = queried.status_denial or decide(generation, queried.role, section, action)
+    lines = generation.needs.lines_of(queried.role, section, action) if ruling.allowed else ()
+    unmet = lacking(generation.needs, lines, names)
+    allowed = ruling.allowed and not unmet
     if as_json:
         cell = as_dict(source, queried.role, section, action, ruling)
+        if lines:
+            needs = [list(line.conditions) for line in lines]
+            cell |= {"decision": allowed, "needs": needs, "unmet": list(unmet)}
         user = None if queried.person is None else queried.person.id
         print_json({**cell, "user": user, "generation": generation.id})
     else:
-        click.echo(f"{'yes' if ruling.allowed else 'no'}: {queried.note}{_because(source, ruling)}")
-    return OK if ruling.allowed else NO
+        but = _unmet_text(source, blocking_lines(lines, set(generation.needs.conditions) - names), unmet, names)
+        click.echo(f"{'yes' if allowed else 'no'}: {queried.note}{_because(source, ruling)}{but}")
+    return OK if allowed else NO
+
+
+def _unmet_text(source: Source, lines: Sequence[NeedLine], unmet: tuple[str, ...], names: Collection[str]) -> str:
+    if not unmet:
+        return ""
+    by = ", ".join(source.name_of(line.id) for line in lines)
+    note = "" if names else "; no condition is taken as met: see --with"
+    return f", but unmet: {', '.join(unmet)} ({by}){note}"
+
+
+def known_conditions(generation: Generation, met: str) -> set[str]:
+    """Return the names of --with. End the verb with status 2 when one of them does not exist."""
+    names = {name.strip() for name in met.split(",") if name.strip()}
+    for name in sorted(names):
+        known("condition", name, generation.needs.conditions)
+    return names
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,140 @@
+"""Needs in the verbs: `can --with`, `explain`, `matrix`, `test`, `diff`, `fmt`."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli.main import run
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.decide import covers, covers_in
+from sidecar.policy.needs.facts import Facts
+from tests.policy.needs_policies import CHANGE_PLAN, CHANGE_PLAN_ROW, CONDITIONS, with_needs
+
+Write = Callable[[Mapping[str, bytes]], tuple[Path, Path]]
+Verb = Callable[..., tuple[int, str]]
+CELL = ("accountant", "billing", "change-plan")
+
+
+@pytest.fixture
+def verb(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Verb:
+    """Run a verb on the shipped policy with one need."""
+    used = "\n".join(CONDITIONS.split("\n")[:4]) + '\n[conditions.office]\nnetworks = ["192.0.2.0/24"]\n'
+    folder, _ = write_policy(with_needs(seed, conditions=used))
+    monkeypatch.chdir(folder.parent)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        status = run(["policy", *arguments])
+        out, err = capsys.readouterr()
+        return status, out + err
+
+    return call
+
+
+def test_can_takes_no_condition_as_met_without_with(verb: Verb) -> None:
+    status, text = verb("can", *CELL)
+    assert status == 1
+    assert text.startswith("no: allowed by policy/policy.csv:15, but unmet: second-factor (policy/needs.csv:1)")
+    assert text.endswith("; no condition is taken as met: see --with\n")
+    assert verb("can", *CELL, "--with", "office") == (0, "yes: allowed by policy/policy.csv:15\n")
+    assert verb("can", *CELL, "--with", "second-factor, office")[0] == 0
+    assert verb("can", "accountant", "billing", "view") == (0, "yes: allowed by policy/policy.csv:15\n")
+    status, text = verb("can", *CELL, "--with", "ofice")
+    assert status == 2
+    assert '"ofice" is not a condition (did you mean "office"?)' in text
+    status, text = verb("can", *CELL, "--json")
+    assert (status, json.loads(text)["decision"], json.loads(text)["unmet"]) == (1, False, ["second-factor"])
+
+
+def test_explain_names_the_line_and_the_act(verb: Verb) -> None:
+    status, text = verb("explain", *CELL)
+    assert status == 1
+    assert "deny (unmet: second-factor)" in text
+    assert "policy/needs.csv:1: needs, accountant, billing, change-plan, second-factor | office" in text
+    assert "sign in with a second factor" in text
+    status, text = verb("explain", *CELL, "--with", "office")
+    assert status == 0
+    assert "allow (allowed)" in text
+    status, text = verb("explain", *CELL, "--json")
+    found = json.loads(text)
+    assert (found["decision"], found["reason"], found["unmet"], found["sign_in"]) == (
+        False,
+        "allowed",
+        ["second-factor"],
+        True,
+    )
+    assert found["needs"] == [{"rule": "policy/needs.csv:1", "text": CHANGE_PLAN.strip()}]
+    assert "needs" not in json.loads(verb("explain", "accountant", "billing", "view", "--json")[1])
+
+
+def test_matrix_lists_needs_beside_the_decision(verb: Verb) -> None:
+    status, text = verb("matrix", "--role", "accountant", "--section", "billing")
+    assert status == 0
+    lines = text.splitlines()
+    assert lines[0].split()[-1] == "NEEDS"
+    assert lines[2].endswith("second-factor | office")
+    cells = json.loads(verb("matrix", "--role", "accountant", "--section", "billing", "--json")[1])["cells"]
+    assert [cell.get("needs") for cell in cells] == [None, [["second-factor", "office"]]]
+
+
+def test_test_counts_the_rows_that_a_need_decides(verb: Verb) -> None:
+    status, text = verb("test")
+    assert status == 0, text
+    assert "89 expectations" in text
+    assert CHANGE_PLAN.strip() in text
+    path = Path("policy/expectations.csv")
+    path.write_bytes(path.read_bytes().removesuffix(CHANGE_PLAN_ROW.encode()))
+    status, text = verb("test")
+    assert status == 1
+    assert "untested-need" in text
+    assert "1 needs without a test" in text
+    found = json.loads(verb("test", "--json")[1])
+    assert [(one["need"], one["fired"], one["decisive"]) for one in found["needs"]] == [("policy/needs.csv:1", 1, 0)]
+
+
+def test_diff_prints_a_witness_and_counts_wider_as_opening(verb: Verb, seed: Mapping[str, bytes]) -> None:
+    before = Path("before")
+    before.mkdir()
+    for path in (*Path("policy").iterdir(), Path("model.conf")):
+        (before / path.name).write_bytes(path.read_bytes())
+    assert verb("diff", "before") == (0, "no cell and no route differs\n")
+    Path("policy/needs.csv").write_text("needs, accountant, billing, change-plan, second-factor\n")
+    assert verb("diff", "before")[0] == 0
+    status, text = verb("diff", "./policy", "before")
+    assert status == 1
+    assert "allow, needs wider" in text
+    assert "accountant/billing/change-plan: password, from 192.0.2.1: denied, now allowed" in text
+    status, text = verb("diff", "./policy", "before", "--json", "--accept", "accountant/billing/*")
+    assert status == 0
+    (change,) = json.loads(text.splitlines()[0])
+    assert (change["requirement"], change["witnesses"][0]["client_ip"]) == ("wider", "192.0.2.1")
+
+
+def test_fmt_aligns_needs_and_rows_with_missing_conditions(verb: Verb) -> None:
+    Path("policy/needs.csv").write_text("needs,accountant,billing,change-plan,second-factor|office\n")
+    status, text = verb("fmt")
+    assert (status, text) == (0, "policy/expectations.csv\npolicy/needs.csv\n")
+    assert Path("policy/needs.csv").read_text() == "needs, accountant, billing, change-plan, second-factor|office\n"
+    last = Path("policy/expectations.csv").read_text().splitlines()[-1]
+    assert last == ("deny,  accountant,            billing,            change-plan,     without second-factor | office")
+    assert verb("fmt") == (0, "")
+    assert verb("check")[0] == 0
+
+
+def test_R11_a_role_with_fewer_needs_is_more(seed: Mapping[str, bytes]) -> None:
+    rules = seed["policy.csv"] + b"g, marketer, developer\n"
+    lines = "needs, developer, media-library, manage, passkey\nneeds, marketer, media-library, view, office\n"
+    files = {**with_needs(seed, lines, ""), "policy.csv": rules}
+    generation = compile_policy(files, proof=ProofScope.NONE).draft
+    assert generation is not None
+    assert covers(generation, "developer", "developer")
+    assert covers(generation, "developer", "marketer")
+    assert not covers(generation, "marketer", "developer"), "the developer's view needs no office"
+    assert not covers(generation, "account-administrator", "gone")
+    for role, other in (("developer", "marketer"), ("account-administrator", "marketer")):
+        nothing = generation.needs.class_of(None)
+        assert covers_in(generation, role, other, nothing) is (role == "account-administrator")
+    assert not covers_in(generation, "marketer", "developer", generation.needs.class_of(Facts()))
