@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -260,6 +261,17 @@ def test_a_repeated_check_costs_one_index_and_one_bit(seed: Mapping[str, bytes])
 
     unit = seconds(lambda: None)
     assert seconds(lambda: requirement.meets(needs.at(base, client))) < 40 * unit
+
+
+@pytest.mark.parametrize(
+    "zone", ["Africa/Casablanca", "Asia/Gaza", "Africa/Cairo", "Antarctica/Troll", "Europe/Dublin"]
+)
+def test_no_clock_change_is_missed(zone: str) -> None:
+    """Morocco and Gaza change around Ramadan, Troll by two hours."""
+    _, offsets = zones.changes(zone)
+    daily = [zones.offset(zone, day) for day in range(zones.CYCLE_BEGIN, zones.CYCLE_END, zones.DAY_S)]
+    changed = [after for before, after in pairwise(daily) if after != before]
+    assert list(offsets) == [daily[0], *changed]
 
 
 def test_zones_are_those_of_the_package() -> None:

@@ -1,6 +1,6 @@
 """Proof of compiled needs: evaluates every allowed cell with a need in every class again with the direct evaluator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from zlib import crc32
 
@@ -12,10 +12,10 @@ from sidecar.policy.needs.lines import FILE
 from sidecar.policy.needs.witness import facts_of
 
 MAX_AT_START: Final = 1_000_000
-"""Limit of the full proof at start, in needs × classes. Above it, a seeded sample of `SAMPLE` is proved."""
-MAX_FOR_EDIT: Final = 50_000
-"""Limit of the full proof of an edit, which must be active within two seconds."""
-SAMPLE: Final = 20_000
+"""Limit of the full proof at start, in needs × classes. Above it, a seeded sample of `COST_AT_START` is proved."""
+COST_AT_START: Final = 200_000
+COST_OF_EDIT: Final = 20_000
+"""Size of a sample, in compared conditions: less than a second."""
 
 
 def prove_needs(
@@ -28,20 +28,18 @@ def prove_needs(
     direct = DirectNeeds(generation.files)
     pairs = dict(_pairs(generation, direct))
     partition = needs.partition
-    work = len(pairs) * partition.classes
-    limit = 2**32
-    if sampled and work > (MAX_FOR_EDIT if hurried else MAX_AT_START):
-        limit = limit * SAMPLE // work
+    cost = 1 + sum(len(names) for lines, _ in pairs for *_, names in lines)
+    numbers: Iterable[int] = range(partition.classes)
+    too_much = cost * partition.classes > COST_OF_EDIT if hurried else len(pairs) * partition.classes > MAX_AT_START
+    if sampled and too_much:
+        picks = range(1 + (COST_OF_EDIT if hurried else COST_AT_START) // cost)
+        numbers = (crc32(f"{generation.id} {pick}".encode()) % partition.classes for pick in picks)
     possible = partition.possible.to_bytes((partition.classes + 7) // 8, "little")
-    whole = limit == 2**32
-    for number in range(partition.classes):
+    for number in numbers:
         if not possible[number >> 3] >> (number & 7) & 1:
             continue
-        facts = None
-        for index, ((lines, requirement), cell) in enumerate(pairs.items()):
-            if not whole and crc32(f"{generation.id} {number} {index}".encode()) >= limit:
-                continue
-            facts = facts or facts_of(partition, number)
+        facts = facts_of(partition, number)
+        for (lines, requirement), cell in pairs.items():
             meets = requirement == 0 or needs.requirements[requirement - 1].meets(number)
             if partition.class_of(facts) != number or direct.meets(lines, facts) is not meets:
                 message = f"{cell}: class {number} is {'met' if meets else 'unmet'} in the table only"

@@ -18,6 +18,8 @@ zoneinfo.reset_tzpath(())
 zoneinfo.ZoneInfo.clear_cache()
 
 DAY_S: Final = 24 * 3600
+WEEK_S: Final = 7 * DAY_S
+"""Step of the search for clock changes. No zone has two within a week in the cycle; a test compares with days."""
 _ABBREVIATION: Final = 4
 """Maximum length of names like CEST, which have no zone in common."""
 CYCLE_BEGIN: Final = 1_704_067_200
@@ -58,10 +60,11 @@ def offset(zone: str, at: int) -> int:
 def changes(zone: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the clock changes of the cycle: instants from `CYCLE_BEGIN`, and the offset from each of them on."""
     instants, offsets = [CYCLE_BEGIN], [offset(zone, CYCLE_BEGIN)]
-    for day in range(CYCLE_BEGIN, CYCLE_END, DAY_S):
-        if offset(zone, day + DAY_S) != offsets[-1]:
-            instants.append(_first_change(zone, day, day + DAY_S))
-            offsets.append(offset(zone, day + DAY_S))
+    for week in range(CYCLE_BEGIN, CYCLE_END, WEEK_S):
+        after = offset(zone, week + WEEK_S)
+        if after != offsets[-1]:
+            instants.append(_first_change(zone, week, week + WEEK_S))
+            offsets.append(after)
     return tuple(instants), tuple(offsets)
 
 
