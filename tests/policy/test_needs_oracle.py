@@ -147,6 +147,17 @@ def test_unmet_names_a_set_that_would_do(seed: Mapping[str, bytes], policy: tupl
             assert unmet.step_up or (unmet.max_age, unmet.acr_values) == (None, None)
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(policy=policies())
+def test_R39_a_needs_line_never_opens(seed: Mapping[str, bytes], shipped: Generation, policy: tuple[str, str]) -> None:
+    generation = draft(seed, *policy)
+    assert dict(generation.cells) == dict(shipped.cells)
+    for cell, ruling in generation.cells.items():
+        requirement = generation.needs.of(*cell)
+        assert ruling.allowed or requirement is None
+        assert requirement is None or not requirement.meets(generation.needs.class_of(None))
+
+
 def test_both_clock_changes_are_boundaries(seed: Mapping[str, bytes]) -> None:
     """02:30 in Berlin happens twice in October, and never on the Sunday in March."""
     conditions = '[conditions.night]\nhours = { days = "sun", from = "02:00", to = "03:00", zone = "Europe/Berlin" }\n'

@@ -124,6 +124,16 @@ def test_fmt_aligns_needs_and_rows_with_missing_conditions(verb: Verb) -> None:
     assert verb("check")[0] == 0
 
 
+def test_replay_cannot_tell_an_allow_of_a_cell_with_needs(verb: Verb) -> None:
+    role, section, action = CELL
+    record = {"reason": "allowed", "decision": True, "role": role, "section": section, "action": action}
+    Path("log").write_text(f"{json.dumps(record)}\n{json.dumps({**record, 'action': 'view'})}\n")
+    assert verb("replay", "log") == (0, "2 decisions replayed, 0 would differ; 1 cannot tell (needs); 0 others\n")
+    status, text = verb("replay", "log", "--json")
+    assert status == 0
+    assert "cannot tell: 1 allowed requests" in text
+
+
 def test_R11_a_role_with_fewer_needs_is_more(seed: Mapping[str, bytes]) -> None:
     rules = seed["policy.csv"] + b"g, marketer, developer\n"
     lines = "needs, developer, media-library, manage, passkey\nneeds, marketer, media-library, view, office\n"

@@ -44,9 +44,13 @@ class ChangedDecision:
 
 @dataclass(slots=True)
 class Replay:
-    """Counts of policy decisions, other decisions by reason, other lines, invalid JSON; and the changed cells."""
+    """Counts of policy decisions, other decisions by reason, other lines, invalid JSON; and the changed cells.
+
+    ``unclear``: allowed requests of cells that now have needs. The log does not hold the facts.
+    """
 
     replayed: int = 0
+    unclear: int = 0
     others: Counter[str] = field(default_factory=Counter)
     foreign: int = 0
     unreadable: int = 0
@@ -60,7 +64,8 @@ class Replay:
 def replay(log: str, as_json: bool, **flags: str | None) -> int:
     """Replay every decision of LOG (JSON lines; - is standard input) with the current policy files.
 
-    Exit status 1 when a decision would differ, 2 when LOG holds no decision of a policy. The role is the logged one.
+    Exit status 1 when a decision would differ, 2 when LOG holds no decision of a policy. The role is the logged one. An
+    allowed request of a cell that now has needs is counted as "cannot tell": the log does not hold the facts.
     Routes are not replayed, because the log holds no paths; `policy diff` compares them.
     """
     generation = draft_of(source_from(flags))
@@ -78,7 +83,8 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
         if rows:
             print_table(("role", "section", "action", "from", "to", "times", "users", "last"), rows)
         differing = sum(c.times for c in changed)
-        click.echo(f"{result.replayed} decisions replayed, {differing} would differ; {_others(result)}")
+        unclear = f" {result.unclear} cannot tell (needs);" if result.unclear else ""
+        click.echo(f"{result.replayed} decisions replayed, {differing} would differ;{unclear} {_others(result)}")
     _warn(log, result, as_json=as_json)
     return NO if changed else OK
 
@@ -100,6 +106,8 @@ def _what_instead(log: str, result: Replay) -> str:
 
 def _warn(log: str, result: Replay, *, as_json: bool) -> None:
     """Print the skipped lines on stderr. With --json, the reasons too, because stdout has no room for them."""
+    if as_json and result.unclear:
+        print_error(f"cannot tell: {result.unclear} allowed requests of cells that now have needs")
     if as_json and result.others:
         print_error(f"not replayed: {_others(result)}")
     if result.others.keys() & OF_ROUTES:
@@ -144,6 +152,8 @@ def _replay(record: dict[str, object], generation: Generation, result: Replay) -
     result.replayed += 1
     now = decide(generation, role, section, action).allowed
     if now is decided:
+        if now and generation.needs.of(role, section, action) is not None:
+            result.unclear += 1
         return
     change = result.changed.setdefault((role, section, action, now), ChangedDecision(role, section, action, now))
     change.times += 1

@@ -8,9 +8,9 @@ import msgspec
 
 from sidecar.policy.diagnostics import suggestion
 
-LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""Label of an account, and value of a label."""
-LABEL_FORM: Final = "1 to 64 of a-z, 0-9, - and _, a letter or digit first"
+LABEL: Final = re.compile(r"[a-z0-9-]{1,40}")
+"""Label of an account, and value of a label, as `sidecar account label` takes them."""
+LABEL_FORM: Final = "1 to 40 of a-z, 0-9 and -"
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES: Final = 24 * 60
