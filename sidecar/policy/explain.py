@@ -127,7 +127,8 @@ def explain(generation: Generation, role: str, section: str, action: str, met: C
     rule = next((one for one in reaching if one.id == ruling.rule), None)
     path = () if rule is None else _links(generation, role, rule.role)
     found = Explanation(generation.id, role, section, action, ruling, rule, path, roles=able)
-    found = replace(found, needs=generation.needs.lines_of(role, section, action))
+    if _is_declared(generation, role, section, action):
+        found = replace(found, needs=generation.needs.lines_of(role, section, action))
     if ruling.allowed:
         unmet = lacking(generation.needs, found.needs, met)
         sign_in = all(generation.needs.conditions[name].by_sign_in for name in unmet)

@@ -595,7 +595,7 @@ def test_init_writes_a_policy_that_passes(cli: Cli, tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.splitlines()[0] == "new/place/policy/policy.csv"
     place = tmp_path / "new" / "place"
     files = [path for path in place.rglob("*") if path.is_file()]
-    assert len(files) == 7
+    assert len(files) == 9
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
     assert stat.S_IMODE((place / "policy").stat().st_mode) == 0o755
     assert (place / "policy" / "README.md").read_bytes() == (ROOT / "policy" / "README.md").read_bytes()
@@ -642,4 +642,4 @@ def test_init_writes_all_of_it_before_it_speaks(tmp_path: Path) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: No space left on device\n")
-    assert len([path for path in (tmp_path / "new").rglob("*") if path.is_file()]) == 7
+    assert len([path for path in (tmp_path / "new").rglob("*") if path.is_file()]) == 9

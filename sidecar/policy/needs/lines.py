@@ -51,13 +51,19 @@ class NeedBook:
     lines: tuple[NeedLine, ...] = ()
 
 
+def applies_to(line: NeedLine, section: str, action: str) -> bool:
+    """Return whether a line names a declared section and action. ``*`` as the section leaves out `OWN_SECTION`."""
+    if line.action not in (ANY, action):
+        return False
+    return line.section == section or (line.section == ANY and section != OWN_SECTION)
+
+
 def targets_of(line: NeedLine, sections: Mapping[str, Section]) -> Iterator[tuple[str, str]]:
-    """Yield the section and action pairs of a line. ``*`` as the section leaves out `OWN_SECTION`."""
-    for section in sections.values():
-        if line.section == section.id or (line.section == ANY and section.id != OWN_SECTION):
-            for action in section.actions:
-                if line.action in (ANY, action):
-                    yield section.id, action
+    """Yield the section and action pairs of a line."""
+    for section in sections.values() if line.section == ANY else (sections[line.section],):
+        for action in section.actions:
+            if applies_to(line, section.id, action):
+                yield section.id, action
 
 
 def read_needs(

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
-from itertools import product
 from typing import Final
 
 from sidecar.domain.sessions import Method
@@ -150,26 +149,26 @@ def reach(
     requirement = needs.of(*cell)
     if requirement is None:
         return Reach.ALWAYS
-    classes = [requirement.meets(number) for number in _signed_in_classes(needs.partition, methods, labels)]
-    if all(classes):
+    here = _signed_in_classes(needs.partition, methods, labels)
+    if not here & ~requirement.classes:
         return Reach.ALWAYS
-    return Reach.SOMETIMES if any(classes) else Reach.NEVER
+    return Reach.SOMETIMES if here & requirement.classes else Reach.NEVER
 
 
-def _signed_in_classes(
-    partition: Partition, methods: Collection[Method], labels: Mapping[str, str] | None
-) -> Iterable[int]:
-    """Yield the classes of a session that has just proved these methods, over all networks, times and labels."""
+def _signed_in_classes(partition: Partition, methods: Collection[Method], labels: Mapping[str, str] | None) -> int:
+    """Return the classes of a session that has just proved these methods, over all networks, times and labels."""
     dimensions = partition.dimensions
-    fixed = [() if set(methods).intersection(group.methods) else (group.ages,) for group in dimensions.groups]
-    times = [number for number, sample in enumerate(dimensions.times.samples) if sample]
-    choices: list[Iterable[int]] = [digits or (0,) for digits in fixed]
-    choices += [(0,), range(len(dimensions.networks.masks)), times]
-    for label in dimensions.labels:
-        number = None if labels is None else label.numbers.get(labels.get(label.label, ""), 0)
-        choices.append(range(len(label.masks)) if number is None else (number,))
-    for digits in product(*choices):
-        yield sum(digit * stride for digit, stride in zip(digits, partition.strides, strict=True))
+    found = partition.classes_with(partition.sign_in, (0,))
+    for number, group in enumerate(dimensions.groups):
+        proved = bool(set(methods).intersection(group.methods))
+        found &= partition.classes_with(number, (0 if proved else group.ages,))
+    times = (number for number, sample in enumerate(dimensions.times.samples) if sample)
+    found &= partition.classes_with(partition.time, times)
+    for number, label in enumerate(dimensions.labels):
+        if labels is not None:
+            digit = label.numbers.get(labels.get(label.label, ""), 0)
+            found &= partition.classes_with(partition.first_label + number, (digit,))
+    return found
 
 
 def _check_administrator(generation: Generation, findings: DiagnosticSink) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sidecar.policy.decision_table import DecisionTable
 from sidecar.policy.declarations import Role
-from sidecar.policy.needs.lines import NeedLine
+from sidecar.policy.needs.lines import NeedLine, applies_to
 from sidecar.policy.needs.table import Needs
 from sidecar.policy.needs.unmet import smallest_set
 
@@ -48,9 +48,10 @@ def _cells(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield the allowed cells of assignable roles that a line applies to."""
     for role in roles.values():
-        for section, action in cells.allowed_for(role.id) if role.assignable else ():
-            if line in needs.lines_of(role.id, section, action):
-                yield role.id, section, action
+        if role.assignable and needs.applies(line, role.id):
+            for section, action in cells.allowed_for(role.id):
+                if applies_to(line, section, action):
+                    yield role.id, section, action
 
 
 def cells_with(needs: Needs, line: NeedLine, roles: Mapping[str, Role], cells: DecisionTable) -> int:

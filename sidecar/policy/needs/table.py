@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.caching import FifoCache
 from sidecar.policy.decision_table import Closures, DecisionTable, columns_of
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.needs.conditions import DEFAULT_WAIT_S, Condition, ConditionKind
 from sidecar.policy.needs.facts import Address, Facts
-from sidecar.policy.needs.lines import NeedBook, NeedLine, targets_of
+from sidecar.policy.needs.lines import NeedBook, NeedLine, applies_to, targets_of
 from sidecar.policy.needs.partition import MAX_CLASSES, Dimensions, Partition, dimensions_of
 from sidecar.policy.needs.unmet import NOTHING_UNMET, Unmet, find_unmet, is_usable
 from sidecar.policy.rules import ANY
@@ -21,6 +22,8 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Maximum size of all sets of classes."""
 MAX_WORK: Final = 20_000_000_000
 """Maximum bytes of set operations of a compilation: a few seconds."""
+MAX_UNMET: Final = 4_096
+"""Maximum remembered sets of unmet conditions, by cell and class."""
 _NUMBERS: Final = "H"
 
 
@@ -79,8 +82,8 @@ class Needs:
         self.wait_s = packed.wait_s
         self.requirements = tuple(Requirement(number, bits) for number, bits in enumerate(packed.requirements, start=1))
         self.active = bool(packed.lines)
-        self._sections = sections
         self._closures = closures
+        self._unmet: FifoCache[tuple[str, str, str, int], Unmet] = FifoCache(MAX_UNMET)
         self._numbers = array(_NUMBERS, packed.cells)
         self._columns = columns_of(sections) if packed.cells else {}
         self._rows = {role: index * len(self._columns) for index, role in enumerate(roles)} if packed.cells else {}
@@ -136,19 +139,23 @@ class Needs:
         requirement = self.of(role, section, action)
         if requirement is None or requirement.meets(facts_class):
             return NOTHING_UNMET
-        lines = alternatives(self.packed.dimensions, self.lines_of(role, section, action))
-        return find_unmet(self.partition, lines, facts_class)
+        key = (role, section, action, facts_class)
+        found = self._unmet.get(key)
+        if found is None:
+            lines = alternatives(self.packed.dimensions, self.lines_of(role, section, action))
+            found = find_unmet(self.partition, lines, facts_class)
+            self._unmet.set(key, found)
+        return found
 
     # -- lines ---------------------------------------------------------------------------------------------------------
 
     def lines_of(self, role: str, section: str, action: str) -> tuple[NeedLine, ...]:
         """Return the lines that apply to a cell, also to one that no rule allows."""
-        return tuple(
-            line
-            for line in self.lines
-            if (line.role == ANY or line.role in self._closures.get(role, ()))
-            and (section, action) in targets_of(line, self._sections)
-        )
+        return tuple(line for line in self.lines if self.applies(line, role) and applies_to(line, section, action))
+
+    def applies(self, line: NeedLine, role: str) -> bool:
+        """Return whether a line is for a role or for one that it inherits."""
+        return line.role == ANY or line.role in self._closures.get(role, ())
 
 
 def alternatives(dimensions: Dimensions, lines: Sequence[NeedLine]) -> list[frozenset[int]]:
