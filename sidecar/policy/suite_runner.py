@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
+from sidecar.policy.decision_table import Ruling
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest, Suite, TestResults
@@ -43,8 +44,8 @@ def _failed_expectations(
 ) -> Iterator[tuple[Expectation | RouteTest, str]]:
     for expectation in suite.expectations:
         ruling = decide(generation, expectation.role, expectation.section, expectation.action)
-        if expectation.without and ruling.allowed:
-            got = _failed_need(generation, expectation, findings)
+        if expectation.without:
+            got = _failed_need(generation, expectation, ruling, findings)
             if got is not None:
                 yield expectation, got
             continue
@@ -64,19 +65,20 @@ def _failed_expectations(
         yield expectation, got
 
 
-def _failed_need(generation: Generation, test: Expectation, findings: DiagnosticSink) -> str | None:
-    """Return the result of a failed row with missing conditions, for an allowed cell. None: the row passes."""
+def _failed_need(generation: Generation, test: Expectation, ruling: Ruling, findings: DiagnosticSink) -> str | None:
+    """Return the result of a failed row with missing conditions. None: the row passes."""
     lines = generation.needs.lines_of(test.role, test.section, test.action)
     blocking = blocking_lines(lines, test.without)
-    got = "deny" if blocking else "allow"
+    got = "deny" if blocking or not ruling.allowed else "allow"
     unrelated = unrelated_names(lines, test.without)
     if unrelated:
         message = f'{test.text}: no need of this cell names "{unrelated[0]}", got {got}'
         hint = "delete the name here, or add a line to needs.csv"
-    elif test.allowed is not bool(blocking):
+    elif test.allowed is (got == "allow"):
         return None
     else:
         because = f"line {blocking[0].line} of needs.csv" if blocking else "no line of needs.csv asks for these alone"
+        because = because if ruling.allowed else str(ruling.reason)
         message = f"{test.text}: expected {'allow' if test.allowed else 'deny'}, got {got} ({because})"
         hint = f"fix needs.csv, or write {got} here"
     findings.add(Code.FAILED_EXPECTATION, EXPECTATIONS, (test.line, 1), message, hint)

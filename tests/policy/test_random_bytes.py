@@ -17,6 +17,7 @@ PIECES = [
     "\u200b".encode(), "а".encode(), b"marketer", b"member", b"media-library", b"view", b"*", b"**", b"allow", b"deny",
     b"[", b"]", b"[[", b"]]", b"=", b"{", b"}", b"'", b"'''", b'"""', b"\\", b".", b"roles", b"sections", b"public",
     b"routes", b"path", b"methods", b"actions", b"title", b"GET", b"/", b"/a", b"1", b"1e9", b"true", b"2020-01-01",
+    b"[conditions.a]", b"second_factor = true", b"methods = [", b"hours = {", b"needs", b" | ", b"without", b"a",
     b"[request_definition]", b"[matchers]", b"m = ", b"e = ", b"g(r.sub, p.sub)", b"&&", b"unmatched", b"(", b")", b";",
 ]  # fmt: skip
 JUNK = st.one_of(st.binary(max_size=200), st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join))
@@ -67,7 +68,7 @@ def test_any_set_of_files(files: dict[str, bytes]) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(["policy.csv", "expectations.csv", "routes.csv"]), JUNK)
+@given(st.sampled_from(["policy.csv", "expectations.csv", "routes.csv", "needs.csv"]), JUNK)
 def test_formatting_junk_gives_findings_or_a_stable_file(name: str, junk: bytes) -> None:
     findings = DiagnosticSink()
     written = format_csv(junk, name, findings)
