@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.sessions import LiveSession, Method, Proof
 from sidecar.domain.users import AccountId, SessionId, Status, UserId, UserRecord
 from sidecar.http.context import AppContext, PublicConfig
 from sidecar.pdp.decision_point import DecisionPoint
@@ -33,8 +34,13 @@ def at_once(work: Callable[[], None]) -> None:
     work()
 
 
+def live(ends_at: int) -> LiveSession:
+    """Return a session that began now, by a password."""
+    return LiveSession(ends_at, NOW, (Proof(Method.PASSWORD, "", NOW),))
+
+
 def user(letter: str, role: str, **changed: Any) -> UserRecord:
-    given = {"status": Status.ACTIVE, "epoch": 1, "revision": 1, "sessions": {SESSION: NOW + 3600}, **changed}
+    given = {"status": Status.ACTIVE, "epoch": 1, "revision": 1, "sessions": {SESSION: live(NOW + 3600)}, **changed}
     name = UserId(f"usr_{'a' * 12}_{letter * 12}")
     return UserRecord(name, ACCOUNT, f"{letter}@example.com", letter, role, email_verified=True, **given)
 

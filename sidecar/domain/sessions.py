@@ -1,10 +1,11 @@
 """Live sessions: their end, and the proofs by which their user signed in. Conditions of a policy are about the proofs.
 
-Every instant is in Unix seconds.
+Every instant is in Unix seconds. The types are Structs for the reason given in access.py: a record holds several.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Method(StrEnum):
@@ -21,8 +22,7 @@ SECOND_FACTORS = frozenset({Method.TOTP, Method.PASSKEY, Method.RECOVERY_CODE})
 """Methods that count as a second factor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """Proof that a session has shown. ``factor``: id of the TOTP device or passkey; empty for other methods."""
 
     method: Method
@@ -30,8 +30,14 @@ class Proof:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSession:
+class NewProof(msgspec.Struct, frozen=True, gc=False):
+    """Proof that was just given. The store adds the time."""
+
+    method: Method
+    factor: str = ""
+
+
+class LiveSession(msgspec.Struct, frozen=True, gc=False):
     """Live session of a user record (R15). ``signed_in_at``: the last proof, at sign-in or step-up."""
 
     ends_at: int

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from sidecar.domain.sessions import LiveSession
+
 AccountId = NewType("AccountId", str)
 """``acc_`` and 12 characters of ``[a-z2-7]``."""
 
@@ -60,8 +62,8 @@ class Review:
 class UserRecord:
     """Current record of a user. Each check compares the token with it. Immutable, because the mapping may be shared.
 
-    ``epoch`` is the credential epoch (``tv``). ``revision`` counts all changes of the record. ``sessions`` maps each
-    live session to its end in Unix seconds (R15); tokens of other sessions are invalid. ``status`` is ``SUSPENDED`` in
+    ``epoch`` is the credential epoch (``tv``). ``revision`` counts all changes of the record. ``sessions`` holds each
+    live session with its end and its proofs (R15); tokens of other sessions are invalid. ``status`` is ``SUSPENDED`` in
     all records of a suspended account.
 
     ``epoch_changed_at`` is the Unix second of the last epoch raise or suspension, or 0. Tokens that an external issuer
@@ -80,7 +82,7 @@ class UserRecord:
     epoch: int
     revision: int
     email_verified: bool = False
-    sessions: Mapping[SessionId, int] = field(default_factory=dict, hash=False)
+    sessions: Mapping[SessionId, LiveSession] = field(default_factory=dict, hash=False)
     epoch_changed_at: int = 0
     mailbox: str = ""
     review: Review | None = None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import AccountId, Actor, Member, Status, UserId
 from sidecar.identity.emails import parse
 from sidecar.identity.hash_limits import Limited, LoginLimits, MailSource
@@ -214,7 +215,8 @@ class InvitationService:
         hashed = await self._hashing.hash(Priority.PROVEN, secret.user, normal)
         if isinstance(hashed, Overloaded):
             return hashed
-        session = self._issuer.new_session(client) if sign_in else None
+        proof = NewProof(Method.PASSWORD)
+        session = self._issuer.new_session(client, proof, mailed_link=mailed) if sign_in else None
         outcome = await self._invitations.accept(
             secret.user,
             digest=kept,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import AccountId
 from sidecar.identity.emails import Email, normalise
 from sidecar.identity.failed_logins import FailedLogins
@@ -190,7 +191,7 @@ class Login:
         return tuple(sorted((AccountOption(one.id, one.name) for one in found if one), key=lambda option: option.name))
 
     async def _open(self, found: Credentials, client: Client) -> Grant | InvalidGrant | ResetRequired:
-        session = self._issuer.new_session(client)
+        session = self._issuer.new_session(client, NewProof(Method.PASSWORD))
         for _ in range(2):
             opened = await self._sessions.open(found.record.id, expected_epoch=found.record.epoch, session=session)
             match opened:

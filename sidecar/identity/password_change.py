@@ -7,6 +7,7 @@ older token. A failed change modifies nothing.
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import Actor, UserId
 from sidecar.identity.hash_limits import Limited, LoginLimits
 from sidecar.identity.hashing import Hashing, Overloaded, Priority, VerifyResult
@@ -110,7 +111,7 @@ class PasswordChange:
         hashed = await self._hashing.hash(Priority.PROVEN, held.record.id, new)
         if isinstance(hashed, Overloaded):
             return hashed
-        session = self._issuer.new_session(client)
+        session = self._issuer.new_session(client, NewProof(Method.PASSWORD))
         outcome = await self._users.change_password(
             held.record.id, expected_epoch=held.record.epoch, password_hash=hashed, session=session, actor=actor
         )

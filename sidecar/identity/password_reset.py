@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
+from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import Actor, UserId, UserRecord
 from sidecar.identity.emails import EmailAddress, is_same_mailbox, parse
 from sidecar.identity.hash_limits import LoginLimits, MailSource
@@ -103,7 +104,8 @@ class PasswordReset:
         hashed = await self._hashing.hash(Priority.PROVEN, record.id, normal)
         if isinstance(hashed, Overloaded):
             return hashed
-        session = self._issuer.new_session(client) if sign_in else None
+        proof = NewProof(Method.PASSWORD)
+        session = self._issuer.new_session(client, proof, mailed_link=not shown) if sign_in else None
         actor = Actor.bearer(record.id, address=client.address, request_id=client.request_id)
         outcome = await self._users.change_password(
             record.id,

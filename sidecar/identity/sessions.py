@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sidecar.domain.sessions import NewProof
 from sidecar.domain.users import SessionId, UserRecord
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.revocation_wait import wait_until_applied
@@ -88,14 +89,19 @@ class Issuer:
         self._clock = clock
         self._entropy = entropy
 
-    def new_session(self, client: Client) -> NewSession:
-        """Build a session. The script that opens it also decides whether it may be opened."""
+    def new_session(self, client: Client, *proofs: NewProof, mailed_link: bool = False) -> NewSession:
+        """Build a session. The script that opens it also decides whether it may be opened.
+
+        ``proofs``: given by the client now. ``mailed_link``: as in ``NewSession``.
+        """
         return NewSession(
             new_session_id(self._entropy(ENTROPY_BYTES)),
             ttl=self.refresh_ttl,
             address=client.address,
             agent=client.agent[:200],
             request_id=client.request_id,
+            proofs=proofs,
+            mailed_link=mailed_link,
         )
 
     def grant(self, record: UserRecord, session: SessionId, counter: int = 0) -> Grant:

@@ -3,15 +3,22 @@
 import msgspec
 
 from sidecar.domain.decision import Decision
+from sidecar.domain.sessions import Proof
 from sidecar.domain.users import UserRecord
 from sidecar.tokens.claims import Claims
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """Claims of a token, and the live record that confirms them."""
+    """Claims of a token, and the live record that confirms them.
+
+    ``proofs`` and ``signed_in_at`` are those of the live session, or of an external issuer's token (R10). ``auth_time``
+    and ``amr`` of the sidecar's own tokens decide nothing. ``signed_in_at``: Unix seconds; None if it is not known.
+    """
 
     claims: Claims
     record: UserRecord
+    proofs: tuple[Proof, ...] = ()
+    signed_in_at: int | None = None
 
 
 class DecisionBasis(msgspec.Struct, frozen=True, gc=False):

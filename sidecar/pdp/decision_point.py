@@ -121,7 +121,7 @@ class DecisionPoint:
         if not isinstance(claims, Claims) or self._records.peek(record.id) is not record:
             return None
         since, until = self._tokens.bounds(claims)
-        ends_at = record.sessions[claims.session]
+        ends_at = record.sessions[claims.session].ends_at
         return DecisionBasis(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
 
     def target_of(self, requested: RequestPath | Target) -> Target | Public | Reason:
@@ -233,7 +233,7 @@ def _match_record(claims: Claims, record: UserRecord | None, now: int) -> Identi
     if claims.epoch > record.epoch:
         # A higher epoch was signed than the store now has: the store lost writes. Always a denial.
         return Reason.STORE_UNAVAILABLE
-    ends_at = record.sessions.get(claims.session)
-    if ends_at is None or ends_at <= now:
+    session = record.sessions.get(claims.session)
+    if session is None or session.ends_at <= now:
         return Reason.SESSION_ENDED
-    return Identity(claims, record)
+    return Identity(claims, record, session.methods, session.signed_in_at)

@@ -5,8 +5,9 @@ The scripts are part of this package, so a missing field is a bug and raises. No
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
+from sidecar.domain.sessions import LiveSession, Method, Proof
 from sidecar.domain.users import (
     Account,
     AccountId,
@@ -21,6 +22,8 @@ from sidecar.domain.users import (
     is_mailbox_of,
 )
 from sidecar.store.outcomes import Position
+
+_METHODS: Final = {method.value: method for method in Method}
 
 
 def integer(value: Any) -> int:
@@ -65,11 +68,29 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
         email_verified=status in {Status.ACTIVE, Status.SUSPENDED}
         and found["ev"] == "1"
         and is_mailbox_of(mailbox, found["em"]),
-        sessions={SessionId(sid): seconds(ends) for sid, ends in pairs(found.get("ss"))},
+        sessions=_sessions_of(found.get("ss")),
         epoch_changed_at=seconds(found.get("tvt", 0)),
         mailbox=mailbox,
         review=_review_of(found) if "hold" in found else None,
     )
+
+
+def _sessions_of(flat: Any) -> dict[SessionId, LiveSession]:
+    """Return the sessions of a flat list: id, end, last proof, proofs."""
+    listed = iter(items(flat))
+    return {
+        SessionId(sid): LiveSession(seconds(ends), seconds(at), proofs_of(text))
+        for sid, ends, at, text in zip(listed, listed, listed, listed, strict=True)
+    }
+
+
+def proofs_of(text: str) -> tuple[Proof, ...]:
+    """Return the proofs of a stored text: words ``method:factor:milliseconds``. Raises an error for another form."""
+    return tuple([_proof_of(*word.split(":")) for word in text.split()])
+
+
+def _proof_of(method: str, factor: str, at: str) -> Proof:
+    return Proof(_METHODS[method], factor, int(at) // 1000)
 
 
 def _review_of(found: Mapping[str, Any]) -> Review:

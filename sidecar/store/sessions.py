@@ -6,6 +6,7 @@ The store holds no secret: a refresh token proves its own origin (R14), and the 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sidecar.domain.sessions import NewProof
 from sidecar.domain.users import Actor, SessionId, UserId, UserRecord
 from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
@@ -22,7 +23,10 @@ REFRESHES = Rate(units=120, seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """Session to open. Times in seconds. ``address`` and ``agent`` are shown in the user's session list."""
+    """Session to open. Times in seconds. ``address`` and ``agent`` are shown in the user's session list.
+
+    ``proofs``: given at the sign-in. ``mailed_link``: the session begins by a link that only a mail contained (R37).
+    """
 
     id: SessionId
     ttl: float
@@ -30,6 +34,8 @@ class NewSession:
     address: str = ""
     agent: str = ""
     request_id: str = ""
+    proofs: tuple[NewProof, ...] = ()
+    mailed_link: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,4 +210,11 @@ def session_argument(session: NewSession | None) -> dict[str, object] | None:
         "abs": milliseconds(session.absolute_ttl),
         "addr": session.address,
         "agent": session.agent[:200],
+        "proofs": proofs_argument(session.proofs),
+        "link": session.mailed_link,
     }
+
+
+def proofs_argument(proofs: Sequence[NewProof]) -> list[list[str]]:
+    """Return the proofs as the scripts read them."""
+    return [[proof.method, proof.factor] for proof in proofs]

@@ -29,7 +29,7 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.verify import Verifier
-from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, app, token, user
+from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, app, live, token, user
 
 BOB = user("b", "accountant").id
 
@@ -117,11 +117,11 @@ def change_password(world: World) -> None:
 
 
 def end_session(world: World) -> None:
-    world.users[BOB] = user("b", "accountant", sessions={"ses_" + "z" * 26: NOW + 9}, revision=2)
+    world.users[BOB] = user("b", "accountant", sessions={"ses_" + "z" * 26: live(NOW + 9)}, revision=2)
 
 
 def run_out_the_session(world: World) -> None:
-    world.users[BOB] = user("b", "accountant", sessions={SESSION: NOW + 5}, revision=2)
+    world.users[BOB] = user("b", "accountant", sessions={SESSION: live(NOW + 5)}, revision=2)
     ask(world), ask(world), ask(world)
     world.now += 5
 

@@ -135,3 +135,12 @@ async def test_a_full_pool_changes_nothing_and_counts_as_no_failure(town, monkey
 def test_no_password_shows_in_a_repr():
     assert OLD not in repr(NewPassword(OLD, NEW, NEW))
     assert NEW not in repr(NewPassword(OLD, NEW, NEW))
+
+
+async def test_the_new_session_has_a_proof_of_the_password(town):
+    await town.found()
+    here = await town.grant("ada@example.com")
+    done = await change(town, here, NewPassword(OLD, NEW, NEW))
+    before, after = here.record.sessions[here.session], done.grant.record.sessions[done.grant.session]
+    assert [proof.method for proof in before.methods] == [proof.method for proof in after.methods] == ["password"]
+    assert before.signed_in_at <= after.signed_in_at == after.methods[0].at

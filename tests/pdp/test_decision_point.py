@@ -11,7 +11,7 @@ from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.tokens.verify import Verifier
-from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, Memory, app, token, user
+from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, Memory, app, live, token, user
 
 BILLING = RequestPath("GET", "/dashboard/billing")
 PDP = app().pdp
@@ -118,7 +118,7 @@ class StaleRecords:
         (user("b", "accountant", epoch=2), {"epoch": 2}, Reason.ALLOWED),
         (user("b", "accountant", epoch=1), {"epoch": 2}, Reason.STORE_UNAVAILABLE),
         (
-            user("b", "accountant", sessions={SESSION: NOW + 9, "ses_" + "z" * 26: NOW + 9}),
+            user("b", "accountant", sessions={SESSION: live(NOW + 9), "ses_" + "z" * 26: live(NOW + 9)}),
             {"session": "ses_" + "z" * 26},
             Reason.ALLOWED,
         ),
@@ -140,7 +140,7 @@ async def test_a_token_newer_than_the_copy_asks_the_store(
 
 
 async def test_a_session_that_ran_out_is_ended_also_in_the_copy() -> None:
-    records = StaleRecords(user("b", "accountant", sessions={SESSION: NOW}), user("b", "accountant"))
+    records = StaleRecords(user("b", "accountant", sessions={SESSION: live(NOW)}), user("b", "accountant"))
     pdp = DecisionPoint(
         app().policy,
         TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900)),

@@ -139,13 +139,23 @@ local function seats()
 end
 
 -- Records ----------------------------------------------------------------------------------------------------------
+-- Return the live sessions as a flat list: id, end, last proof, proofs. A session without these facts has proven nothing.
+local function live_facts(uid)
+  local flat, found = redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf', 'WITHSCORES'), {}
+  for i = 1, #flat, 2 do
+    local facts = redis.call('HMGET', key('s:' .. flat[i]), 'at', 'by')
+    for _, word in ipairs({ flat[i], flat[i + 1], facts[1] or '0', facts[2] or '' }) do found[#found + 1] = word end
+  end
+  return found
+end
+
 -- Return the record in the form of record_of() in codec.py; nil for an unknown user. Sessions are a flat list, because
 -- an empty table has no single form in JSON.
 local function record(uid)
   local fields = hash(key('u:' .. uid))
   if fields.st then
     fields.pw = nil
-    fields.ss = redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf', 'WITHSCORES')
+    fields.ss = live_facts(uid)
   else
     local holds = invited(uid)
     if not holds and not expired(uid) then return nil end
@@ -238,8 +248,43 @@ local function live_sessions(uid)
   return #redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf')
 end
 
+-- Proofs of a session: words "method:factor:ms" in its field `by`, at most one per method and factor. `at`: the last
+-- proof that counts as a sign-in. `link`: the session began by a link that only a mail contained (R37).
+local FACTORS = { totp = true, passkey = true, ['recovery-code'] = true }
+
+-- Report whether the user has a confirmed second factor.
+local function has_factor(uid)
+  return redis.call('EXISTS', key('factors:' .. uid)) == 1
+end
+
+-- Return the text with the proofs { method, factor } of now; older proofs of the same method and factor are replaced.
+local function add_proofs(text, proofs)
+  local words, fresh = {}, {}
+  for _, proof in ipairs(proofs) do fresh[proof[1] .. ':' .. proof[2]] = true end
+  for word in string.gmatch(text, '%S+') do
+    if not fresh[string.match(word, '^(.*):%d+$')] then words[#words + 1] = word end
+  end
+  for _, proof in ipairs(proofs) do words[#words + 1] = proof[1] .. ':' .. proof[2] .. ':' .. int(NOW) end
+  return table.concat(words, ' ')
+end
+
+-- Report whether the proofs set the time of the sign-in. In a session that exists, only a factor does, if the user has one.
+local function renews_sign_in(uid, proofs, opens)
+  for _, proof in ipairs(proofs) do
+    if FACTORS[proof[1]] then return true end
+  end
+  return #proofs > 0 and (opens or not has_factor(uid))
+end
+
+-- Return the facts of a session, for the one that replaces it.
+local function facts_of(sid)
+  local held = redis.call('HMGET', key('s:' .. sid), 'at', 'by', 'link')
+  return { at = held[1] or '0', by = held[2] or '', link = held[3] }
+end
+
 -- R15: at most MAX_SESSIONS; ends the session that expires first. Returns ended sessions, whose event needs an ack.
-local function open_session(uid, epoch, session)
+-- session.proofs: proofs of now. `former`: facts of the replaced session, which the new one inherits.
+local function open_session(uid, epoch, session, former)
   local ended = {}
   redis.call('ZREMRANGEBYSCORE', key('us:' .. uid), '-inf', int(NOW))
   while redis.call('ZCARD', key('us:' .. uid)) >= MAX_SESSIONS do
@@ -251,7 +296,10 @@ local function open_session(uid, epoch, session)
   local ends = math.min(NOW + session.ttl, last)
   redis.call('HSET', key('s:' .. session.id), 'u', uid, 'tv', epoch, 'c', '0', 'ct', int(NOW), 'abs', int(last),
     'created', int(NOW), 'addr', session.addr, 'agent', session.agent,
-    'q', int(redis.call('HINCRBY', ACCT, 'born', 1)))
+    'q', int(redis.call('HINCRBY', ACCT, 'born', 1)),
+    'at', renews_sign_in(uid, session.proofs, not former) and int(NOW) or former and former.at or '0',
+    'by', add_proofs(former and former.by or '', session.proofs))
+  if session.link or (former and former.link) then redis.call('HSET', key('s:' .. session.id), 'link', '1') end
   redis.call('PEXPIREAT', key('s:' .. session.id), int(ends))
   redis.call('ZADD', key('us:' .. uid), int(ends), session.id)
   keep_sessions_until_last(uid)

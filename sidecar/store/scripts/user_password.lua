@@ -1,4 +1,5 @@
--- Compare and set on the epoch: one of several concurrent changes succeeds. Ends every session and opens A.session.
+-- Compare and set on the epoch: one of several concurrent changes succeeds. Ends every session and opens A.session. It
+-- inherits the proofs of the user's session that made the change.
 -- A.reset (R9): the link that the password was set with. A link that only the mail contained verifies the e-mail; one
 -- that another person saw, who may have chosen the password, does the opposite. Without it the verification is unchanged.
 local before = remembered()
@@ -14,8 +15,9 @@ local n = publish('user', A.uid, epoch, home, true, { password = true })
 redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'tvt', int(NOW), 'pwtv', epoch, 'changed', int(NOW))
 local mailed = A.reset and A.reset.shown == false -- anything else verifies nothing
 if A.reset then redis.call('HSET', home, 'ev', mailed and '1' or '0') end
+local former = A.by.uid == A.uid and A.by.role ~= '' and A.by.sid ~= '' and facts_of(A.by.sid) or nil
 end_sessions(A.uid)
-if A.session then open_session(A.uid, epoch, A.session) end
+if A.session then open_session(A.uid, epoch, A.session, former) end
 local after = { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1', via = 'password' }
 if A.reset then
   after.via = mailed and 'mailed_link' or 'shown_link'
