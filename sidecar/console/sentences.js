@@ -30,6 +30,20 @@ import { count, withArticle } from "./titles.js";
  *   role: TitleOf, section?: TitleOf}} Facts
  */
 
+/** @type {Record<string, string>} */
+const PROOFS = {
+  password: "the password",
+  totp: "an authenticator code",
+  passkey: "a passkey",
+  "recovery-code": "a recovery code",
+};
+
+/**
+ * @param {string[]} methods
+ * @returns {string[]}
+ */
+const proofs = (methods) => methods.map((method) => PROOFS[method] ?? method);
+
 /** @type {Record<string, (facts: Facts) => Part[]>} */
 const SENTENCES = {
   "account.created": ({ actor, target, after }) =>
@@ -72,6 +86,8 @@ const SENTENCES = {
   "invitation.expired": ({ target, before, role }) =>
     say`The invitation of ${target} as ${role(before.role)} expired`,
   "session.opened": ({ target }) => say`${target} signed in`,
+  "session.stepped_up": ({ target, after }) =>
+    say`${target} signed in again with ${proofs(after.methods ?? ["another proof"]).join(" and ")}`,
   "session.ended": ({ actor, target, self, before }) => {
     const sessions = count(before.sessions?.length, "session");
     if (self && before.sessions?.length === 1) return say`${actor} signed out of one session`;
@@ -107,6 +123,7 @@ export const KINDS = {
   "invitation.revoked": "Invitation revoked",
   "invitation.expired": "Invitation expired",
   "session.opened": "Signed in",
+  "session.stepped_up": "Signed in again",
   "session.ended": "Session ended",
   "session.reused": "Old token used again",
   "sign_in.failed": "Sign-in failed",

@@ -98,6 +98,14 @@ class StoreBehind:
 
 
 @dataclass(frozen=True, slots=True)
+class SteppedUp:
+    """Result of a step-up. ``record``: with the session's new proofs."""
+
+    record: UserRecord
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Result of ending sessions. ``sessions``: the ended ones."""
 
@@ -164,6 +172,24 @@ class Sessions:
                 return RefreshLimited(integer(reply["wait"]) / 1000)
             case "behind":
                 return StoreBehind()
+            case _:
+                return SessionGone()
+
+    async def step_up(self, actor: Actor, *proofs: NewProof) -> SteppedUp | SessionGone | ActorChanged:
+        """Add verified proofs to the actor's own session. Its end is unchanged (R41).
+
+        Raises ValueError without a proof, and for an actor without a session.
+        """
+        if not proofs or actor.user is None or not actor.session:
+            raise ValueError("a step-up needs a session and at least one proof")
+        if (account := account_of(actor.user)) is None:
+            return SessionGone()
+        reply = await run_write(self._store, "session_step_up", account, actor, proofs=proofs_argument(proofs))
+        match reply["o"]:
+            case "raised":
+                return SteppedUp(record_of(account, reply["r"]), position_of(reply))
+            case "actor_changed":
+                return ActorChanged()
             case _:
                 return SessionGone()
 

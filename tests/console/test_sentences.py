@@ -68,6 +68,10 @@ def test_a_changed_user_is_described_by_the_differences():
 
 SENTENCES = [
     (row("session.opened", SELF, after={"session": "ses_1"}), "Bob signed in, from 10.0.0.4"),
+    (
+        row("session.stepped_up", SELF, after={"session": "ses_1", "methods": ["password", "totp"]}),
+        "Bob signed in again with the password and an authenticator code, from 10.0.0.4",
+    ),
     (row("session.ended", SELF, before={"sessions": ["a"]}), "Bob signed out of one session, from 10.0.0.4"),
     (
         row("session.ended", SELF, before={"sessions": ["a", "b"]}),

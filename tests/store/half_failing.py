@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from sidecar.domain.peps import Scope
+from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.store import connection, keys
 from sidecar.store.accounts import claim_name, settle_name
@@ -198,6 +199,11 @@ class Scenarios:
         _, member = await self._member()
         actor = await self.town.signed_in(member)
         return Change(member.account, lambda: self.town.sessions.rotate(member.id, actor.session, 0, ttl=3600.0))
+
+    async def session_step_up(self) -> Change:
+        _, member = await self._member()
+        actor = await self.town.signed_in(member)
+        return Change(member.account, lambda: self.town.sessions.step_up(actor, NewProof(Method.PASSWORD)))
 
     async def user_change(self) -> Change:
         """An administrator is suspended: role, status, index and sessions."""

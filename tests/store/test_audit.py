@@ -8,6 +8,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.audit import SYSTEM, Audit
@@ -51,6 +52,7 @@ async def everything(town):
     await town.users.raise_epoch(uid, 9)
     other = await town.signed_in(await town.users.record(uid))
     await town.sessions.rotate(uid, other.session, 0, ttl=60)
+    await town.sessions.step_up(other, NewProof(Method.TOTP, "fac_1"))
     await town.sessions.end(uid, [other.session], other)
     await town.users.remove(actor, uid)
     gone = await town.invite(actor, admin.account, "c@example.com", digest="SECRET-5")
@@ -83,6 +85,7 @@ async def test_R32_each_change_has_a_row_without_gaps_or_secrets(town):
         "user.signed_out",
         "user.epoch_raised",
         "session.opened",
+        "session.stepped_up",
         "session.ended",
         "user.removed",
         "user.invited",
@@ -96,8 +99,8 @@ async def test_R32_each_change_has_a_row_without_gaps_or_secrets(town):
     assert (role.actor, role.target, role.address, role.request_id) == (admin.id, uid, "192.0.2.1", "req-1")
     assert (role.before["role"], role.after["role"]) == ("marketer", "developer")
     assert (rows[5].actor, rows[5].address) == (uid, "192.0.2.5")
-    assert (rows[15].before["email"], rows[15].after) == ("b@example.com", None)
-    assert (rows[18].actor, rows[18].before, rows[18].after) == ("", {"cap": "6"}, {"cap": "9"})
+    assert (rows[16].before["email"], rows[16].after) == ("b@example.com", None)
+    assert (rows[19].actor, rows[19].before, rows[19].after) == ("", {"cap": "6"}, {"cap": "9"})
     assert sorted(row.at for row in rows) == [row.at for row in rows]
 
 
@@ -166,14 +169,14 @@ async def test_R32_what_is_exported_is_chained_and_signed_and_holds(town, log):
     await Audit(town.store).note("keys.rotated", OPERATOR)
     one = exporter(town, log)
 
-    assert await one.export() == 21
+    assert await one.export() == 22
     assert await one.export() == 0
     await town.accounts.set_status(admin.account, Status.ACTIVE, OPERATOR)
     assert await one.export() == 1
 
     found = verify(lines(log), signature_holds=holds)
     assert not found.faults
-    assert (found.rows, found.checkpoints) == (22, 2)
+    assert (found.rows, found.checkpoints) == (23, 2)
     assert found.heads[admin.account] == await sealed_head(town.store, admin.account)
     assert log.path.stat().st_mode & 0o777 == 0o600
 

@@ -56,6 +56,8 @@ async def records(store, account: str) -> dict[str, object]:
             found[key] = sorted(pair for pair in await store.pairs("HGETALL", key) if pair[0] != "pw")
         elif kind == "us":
             found[key] = sorted(await store.command("ZRANGE", key, 0, -1))
+        elif kind == "s":
+            found[key] = await store.command("HMGET", key, "at", "by")
     found[home] = sorted(pair for pair in await store.pairs("HGETALL", home) if pair[0] not in COUNTERS)
     return found
 

@@ -282,6 +282,45 @@ local function facts_of(sid)
   return { at = held[1] or '0', by = held[2] or '', link = held[3] }
 end
 
+-- Report whether the session is live, of this user and of the user's current epoch.
+local function session_lives(uid, sid, epoch)
+  local ends, held = redis.call('ZSCORE', key('us:' .. uid), sid), redis.call('HMGET', key('s:' .. sid), 'u', 'tv')
+  return ends and tonumber(ends) > NOW and held[1] == uid and held[2] == epoch
+end
+
+-- Add proofs of now to a live session. Its end is unchanged (R41). The caller has published the change.
+local function raise_session(uid, sid, proofs)
+  local facts = facts_of(sid)
+  redis.call('HSET', key('s:' .. sid), 'by', add_proofs(facts.by, proofs),
+    'at', renews_sign_in(uid, proofs) and int(NOW) or facts.at)
+end
+
+-- Return the text without the proofs of a factor, and the time of the newest proof left; a second factor precedes others.
+local function without_factor(text, method, factor)
+  local words, newest, newest_factor = {}, 0, 0
+  for word in string.gmatch(text, '%S+') do
+    local its_method, its_factor, at = string.match(word, '^(.-):(.*):(%d+)$')
+    if its_method ~= method or its_factor ~= factor then
+      words[#words + 1] = word
+      newest = math.max(newest, tonumber(at))
+      if FACTORS[its_method] then newest_factor = math.max(newest_factor, tonumber(at)) end
+    end
+  end
+  return table.concat(words, ' '), newest_factor > 0 and newest_factor or newest
+end
+
+-- Take the proofs of a removed factor out of every session of the user. The time of the sign-in goes back to a proof that
+-- is left. `factor`: '' for a method without ids. The caller has published the change, with an ack.
+local function drop_factor(uid, method, factor)
+  for _, sid in ipairs(redis.call('ZRANGE', key('us:' .. uid), 0, -1)) do
+    local facts = facts_of(sid)
+    local left, newest = without_factor(facts.by, method, factor)
+    if left ~= facts.by then
+      redis.call('HSET', key('s:' .. sid), 'by', left, 'at', int(math.min(tonumber(facts.at), newest)))
+    end
+  end
+end
+
 -- R15: at most MAX_SESSIONS; ends the session that expires first. Returns ended sessions, whose event needs an ack.
 -- session.proofs: proofs of now. `former`: facts of the replaced session, which the new one inherits.
 local function open_session(uid, epoch, session, former)
