@@ -165,7 +165,7 @@ def migrate(**flags: str | None) -> None:
     if migrated is None:
         click.echo(f"{where}: schema {SCHEMA} is this version's; there is nothing to migrate")
     else:
-        accounts = f"{migrated.accounts} accounts"
+        accounts = f"{migrated.accounts} accounts, {migrated.sessions} sessions"
         click.echo(f"{where}: migrated from schema {migrated.before} to {SCHEMA}, {accounts}; restart the sidecars")
 
 

@@ -200,6 +200,15 @@ class Scenarios:
         actor = await self.town.signed_in(member)
         return Change(member.account, lambda: self.town.sessions.rotate(member.id, actor.session, 0, ttl=3600.0))
 
+    async def sessions_migrate(self) -> Change:
+        """No sidecar serves the store meanwhile."""
+        _, member = await self._member()
+        actor = await self.town.signed_in(member)
+        home = keys.account(member.account, self.store.partitions)
+        await self.store.change("HDEL", f"{home}:s:{actor.session}", "at", "by")
+        words = {"uids": [member.id]}
+        return Change("", lambda: run_write(self.store, "sessions_migrate", member.account, OPERATOR, **words))
+
     async def session_step_up(self) -> Change:
         _, member = await self._member()
         actor = await self.town.signed_in(member)

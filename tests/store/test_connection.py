@@ -12,6 +12,7 @@ from sidecar.domain.users import ADMINISTRATOR, Actor
 from sidecar.store import keys, scripts
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreMismatchError, StoreUnavailableError, outage
+from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
 from tests.conftest import PATIENT
@@ -228,7 +229,7 @@ async def test_the_first_start_makes_the_record_and_the_next_agrees(bare_store):
     assert data_set
     assert await bare_store.command("GET", f"{keys.feed(0)}:gen") == data_set
     meta = dict(await bare_store.pairs("HGETALL", keys.META))
-    assert (meta["schema"], meta["P"], meta["issuer"], meta["demo"]) == ("2", "1", "https://id.example", "0")
+    assert (meta["schema"], meta["P"], meta["issuer"], meta["demo"]) == (SCHEMA, "1", "https://id.example", "0")
 
 
 @pytest.mark.parametrize("field", ["issuer", "audience"])
@@ -267,8 +268,8 @@ async def test_another_pepper_is_refused(bare_store):
 
 async def test_a_newer_schema_is_refused(bare_store):
     await bare_store.check_meta(**OURS)
-    await bare_store.change("HSET", keys.META, "schema", "3")
-    with pytest.raises(StoreMismatchError, match="schema 3"):
+    await bare_store.change("HSET", keys.META, "schema", "4")
+    with pytest.raises(StoreMismatchError, match="schema 4"):
         await bare_store.check_meta(**OURS)
 
 

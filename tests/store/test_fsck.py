@@ -8,6 +8,7 @@ from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.maintenance.consistency_checks import REPAIRABLE, ConsistencyFault
 from sidecar.store.maintenance.fsck import Fsck
+from sidecar.tokens.ids import account_of
 
 OPERATOR = Actor.operator()
 
@@ -173,3 +174,15 @@ async def test_it_finds_nothing_while_the_data_is_in_use(town):
     reports = [await Fsck(town.store).run() for _ in range(4)]
     await using
     assert [report.findings for report in reports] == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("by", "pin::1"), ("by", "password:1"), ("by", "totp::x"), ("at", "soon")]
+)
+async def test_malformed_proofs_of_a_session_are_found(town, field, value):
+    actor = await town.signed_in(await town.account())
+    home = keys.account(account_of(actor.user), town.store.partitions)
+    await town.store.change("HSET", f"{home}:s:{actor.session}", field, value)
+    (finding,) = (await Fsck(town.store).run()).findings
+    assert finding.fault is ConsistencyFault.BAD_RECORD
+    assert finding.detail == f"{actor.session} of {actor.user} has malformed proofs"

@@ -1,4 +1,4 @@
-"""Schema 1 to 2: on a kept data set, killed at each write, and under running sidecars of the older schema."""
+"""Each earlier schema to this one: on kept data, killed at each write, under running sidecars of the older schema."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.domain.sessions import Method, NewProof, Proof
 from sidecar.domain.users import Status
 from sidecar.store import keys
 from sidecar.store.audit import Audit
@@ -21,7 +22,8 @@ from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.tokens.opaque import Pepper
 from tests.store.older_state import put_back
 
-KEPT = Path(__file__).parents[1] / "upgrade" / "schema_1.jsonl"
+KEPT = Path(__file__).parents[1] / "upgrade"
+SESSIONS = {"1": 0, "2": 6}
 PEPPER = Pepper(b"p" * 32)
 SETTINGS = {"issuer": "https://id.example", "audience": "dashboard", "pepper": PEPPER.identity}
 
@@ -48,12 +50,12 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
-def kept() -> list[list[str]]:
-    return [json.loads(line) for line in KEPT.read_text().splitlines()]
+def kept(schema: str) -> list[list[str]]:
+    return [json.loads(line) for line in (KEPT / f"schema_{schema}.jsonl").read_text().splitlines()]
 
 
-async def is_whole(town) -> None:
-    """Assert that the store is migrated, sound, and with every user as before."""
+async def is_whole(town, schema: str) -> None:
+    """Assert that the store is migrated, sound, and with every user and session as before."""
     store = town.store
     assert await migrate(store, PEPPER) is None
     await store.check_meta(**SETTINGS)
@@ -67,22 +69,80 @@ async def is_whole(town) -> None:
         assert (bob.role, bob.epoch, bob.review) == ("developer", 2, None)
     globex = await town.accounts.find("Globex")
     assert globex.status is Status.SUSPENDED
+    assert await proven_sessions(town) == SESSIONS[schema]
+
+
+async def proven_sessions(town) -> int:
+    """Return the number of live sessions. Each began by a password at its start."""
+    found = 0
+    for account in await town.accounts.all():
+        for member in (await town.users.roster(account.id)).members:
+            listed = {session.id: session.created_at for session in await town.sessions.listing(member.record.id)}
+            for sid, session in member.record.sessions.items():
+                assert session.signed_in_at == listed.pop(sid)
+                assert session.methods == (Proof(Method.PASSWORD, "", session.signed_in_at),)
+                found += 1
+            assert listed == {}
+    return found
+
+
+@pytest.fixture(params=sorted(SESSIONS))
+def schema(request):
+    return request.param
 
 
 @pytest.fixture
-async def older(town):
-    await put_back(town.store, kept())
+async def older(town, schema):
+    await put_back(town.store, kept(schema))
     return town
 
 
-async def test_a_store_of_schema_1_is_refused_until_it_is_migrated(older):
-    with pytest.raises(StoreMismatchError, match="schema 1, this sidecar needs 2: run `sidecar migrate`"):
+async def test_an_earlier_schema_is_refused_until_it_is_migrated(older, schema):
+    with pytest.raises(
+        StoreMismatchError, match=f"schema {schema}, this sidecar needs {SCHEMA}: run `sidecar migrate`"
+    ):
         await older.store.check_meta(**SETTINGS)
     done = await migrate(older.store, PEPPER)
-    assert (done.before, done.accounts) == ("1", 2)
-    await is_whole(older)
+    assert (done.before, done.accounts, done.sessions) == (schema, 2, SESSIONS[schema])
+    await is_whole(older, schema)
 
 
+async def test_a_later_schema_is_refused(older):
+    await older.store.change("HSET", keys.META, "schema", "9")
+    with pytest.raises(StoreMismatchError, match=f"schema 9, this sidecar migrates 1 and 2 to {SCHEMA}"):
+        await migrate(older.store, PEPPER)
+
+
+async def test_a_session_opened_meanwhile_has_proven_nothing(older, monkeypatch):
+    """Opened by a sidecar of the older schema after its account was migrated."""
+    change, opened = older.store.change, []
+
+    async def meanwhile(*words):
+        if words[1:3] == (keys.META, "schema"):
+            actor = await older.signed_in(await older.account("Third", email="third@example.com"))
+            home = keys.account(actor.user and (await older.users.record(actor.user)).account, 1)
+            await change("HDEL", f"{home}:s:{actor.session}", "at", "by")
+            opened.append(actor)
+        return await change(*words)
+
+    monkeypatch.setattr(older.store, "change", meanwhile)
+    await migrate(older.store, PEPPER)
+    (actor,) = opened
+    found = (await older.users.record(actor.user)).sessions[actor.session]
+    assert (found.signed_in_at, found.methods) == (0, ())
+    assert (await Fsck(older.store).run()).findings == []
+
+
+async def test_a_proof_that_was_given_is_kept(older):
+    """A migration that was interrupted after its sessions runs again."""
+    admin = await older.account("Third", email="third@example.com")
+    session = older.session(proofs=(NewProof(Method.PASSKEY, "fac_1"),))
+    before = (await older.sessions.open(admin.id, expected_epoch=1, session=session)).record.sessions
+    await migrate(older.store, PEPPER)
+    assert (await older.users.record(admin.id)).sessions == before
+
+
+@pytest.mark.parametrize("schema", ["1"], indirect=True)
 async def test_the_audit_rows_of_schema_1_are_read(older):
     await migrate(older.store, PEPPER)
     globex = await older.accounts.find("Globex")
@@ -91,21 +151,21 @@ async def test_the_audit_rows_of_schema_1_are_read(older):
     assert rows[-1].target == globex.id
 
 
-async def test_another_pepper_is_refused_before_anything_is_written(older):
+async def test_another_pepper_is_refused_before_anything_is_written(older, schema):
     await older.store.change("HSET", keys.META, "pepper", "another")
     with pytest.raises(StoreMismatchError, match="another pepper"):
         await migrate(older.store, PEPPER)
-    assert await older.store.command("HGET", keys.META, "schema") == "1"
-    assert not await older.store.command("EXISTS", keys.accounts(0))
+    assert await older.store.command("HGET", keys.META, "schema") == schema
+    assert await older.store.command("HGET", keys.partition_meta(0), "schema") == schema
 
 
-async def test_R46_a_sidecar_of_schema_1_closes_and_names_the_schema(older):
+async def test_R39_R46_a_sidecar_of_an_older_schema_closes(older, schema):
     """A sidecar of this code with the older schema: its next registration finds the partition's record changed."""
     feed, meta = keys.feed(0), dict(await older.store.pairs("HGETALL", keys.META))
     await older.store.change("HSET", keys.partition_meta(0), *(word for pair in meta.items() for word in pair))
     tail = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], ["", ""])
     known = FeedPosition(tail["gen"], int(tail["n"]), tail["id"])
-    demanded = {"schema": "1", "issuer": meta["issuer"], "audience": meta["audience"]}
+    demanded = {"schema": schema, "issuer": meta["issuer"], "audience": meta["audience"]}
     there = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], [known.entry, known.data_set])
     assert evaluate(known, proof_of(there), demanded).state is PartitionState.OK
     await migrate(older.store, PEPPER)
@@ -113,7 +173,7 @@ async def test_R46_a_sidecar_of_schema_1_closes_and_names_the_schema(older):
     verdict = evaluate(known, proof_of(found), demanded)
     assert (verdict.state, verdict.reason) == (
         PartitionState.CHANGED,
-        f"its meta record has schema '{SCHEMA}', this sidecar '1'",
+        f"its meta record has schema '{SCHEMA}', this sidecar '{schema}'",
     )
 
 
@@ -134,10 +194,10 @@ async def test_an_account_made_during_the_migration_is_in_the_index(older, monke
     assert await older.store.command("SCARD", keys.accounts(0)) == 3
 
 
-async def test_a_migration_killed_at_each_of_its_writes_goes_on(real_town, real_redis_url):
+async def test_a_migration_killed_at_each_of_its_writes_goes_on(real_town, real_redis_url, schema):
     ends = []
-    for writes in range(10):
-        await put_back(real_town.store, kept())
+    for writes in range(15):
+        await put_back(real_town.store, kept(schema))
         child = subprocess.run(
             [sys.executable, "-c", CHILD, real_redis_url, str(writes)],
             check=False,
@@ -150,13 +210,13 @@ async def test_a_migration_killed_at_each_of_its_writes_goes_on(real_town, real_
         if child.returncode == 0:
             break
         assert child.returncode == -signal.SIGKILL, child.stderr
-        if await real_town.store.command("HGET", keys.META, "schema") == "1":
+        if await real_town.store.command("HGET", keys.META, "schema") == schema:
             with pytest.raises(StoreMismatchError, match="sidecar migrate"):
                 await real_town.store.check_meta(**SETTINGS)
             await migrate(real_town.store, PEPPER)
-        await is_whole(real_town)
+        await is_whole(real_town, schema)
     assert ends[-1] == 0
-    assert len(ends) >= 4, "the index, the partition, the index again, the meta record"
+    assert len(ends) >= 6, "the index, the partition, the index again, each account's sessions, the meta record"
 
 
 async def test_many_partitions_are_migrated_one_by_one(real_town, real_redis_url):

@@ -27,8 +27,8 @@ from sidecar.tokens.opaque import Pepper
 
 __all__ = ["ArchiveRules", "Backup", "BackupSummary", "InvalidBackupError", "Restored"]
 
-READABLE: Final = ("1", SCHEMA)
-"""Readable schemas of backups. Schema 2 added the fields of held users."""
+READABLE: Final = ("1", "2", SCHEMA)
+"""Readable schemas of backups. Schema 2 added the fields of held users, schema 3 the labels of accounts."""
 ROWS: Final = 200
 """Audit rows per line."""
 TAKES: Final = 5

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sidecar.domain.users import ADMINISTRATOR, AccountId, Status
-from sidecar.store.codec import integer, items, pairs
+from sidecar.store.codec import integer, items, pairs, proofs_of, seconds
 
 DELETED: Final = "deleted"
 
@@ -218,12 +218,24 @@ def _sessions(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
             yield ConsistencyFault.TOO_MANY_SESSIONS, f"{user['id']} has {len(sessions)} live sessions"
         if sessions and user["st"] != Status.ACTIVE:
             yield ConsistencyFault.BAD_RECORD, f"{user['id']} is {user['st']} and has live sessions"
-        for sid, owner, epoch in sessions:
+        for sid, owner, epoch, at, proofs in sessions:
+            if not _are_facts(at, proofs):
+                yield ConsistencyFault.BAD_RECORD, f"{sid} of {user['id']} has malformed proofs"
             if owner != user["id"] or epoch != user["tv"]:
                 yield (
                     ConsistencyFault.SESSION_WITHOUT_RECORD,
                     f"{sid} of {user['id']} has another user, has another epoch or is missing",
                 )
+
+
+def _are_facts(at: str, proofs: str) -> bool:
+    """Return whether the facts of a session can be read. A session without any has proven nothing."""
+    try:
+        seconds(at or 0)
+        proofs_of(proofs)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _audit(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:

@@ -12,7 +12,7 @@ from sidecar.store.errors import StoreMismatchError
 from sidecar.store.integrity import server_checks
 from sidecar.store.integrity.proof import META_FIELDS
 
-SCHEMA: Final = "2"
+SCHEMA: Final = "3"
 
 
 class StartupStore(server_checks.CheckedStore, Protocol):

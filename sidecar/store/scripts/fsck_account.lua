@@ -7,8 +7,8 @@ for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   fields.id, fields.pw = uid, fields.pw and '1' or nil
   local flat, sessions = redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf', 'WITHSCORES'), {}
   for i = 1, #flat, 2 do
-    local held = redis.call('HMGET', key('s:' .. flat[i]), 'u', 'tv')
-    sessions[#sessions + 1] = { flat[i], held[1] or '', held[2] or '' }
+    local held = redis.call('HMGET', key('s:' .. flat[i]), 'u', 'tv', 'at', 'by')
+    sessions[#sessions + 1] = { flat[i], held[1] or '', held[2] or '', held[3] or '', held[4] or '' }
   end
   fields.sessions = sessions
   users[#users + 1] = fields
