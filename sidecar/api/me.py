@@ -155,12 +155,12 @@ async def _ended(call: Request[None], ended: Ended | ActorChanged) -> Response |
 
 
 async def account(call: Request[None]) -> Response | Problem:
-    """Return the caller's account: name, id, seats (``GET /v1/account``)."""
+    """Return the caller's account: name, id, seats, labels (``GET /v1/account``)."""
     found = await call.app.people.accounts.find(call.caller.record.account)
     if found is None:
         return not_found("account")
     seats = to_seats(found.seats, call.app.public_config.seat_contact)
-    return Response(200, schemas.Account(found.id, found.name, seats))
+    return Response(200, schemas.Account(found.id, found.name, seats, dict(found.labels)))
 
 
 _SIGNED_IN = Require.SIGNED_IN

@@ -6,6 +6,7 @@ from typing import Any, assert_never
 import click
 
 from sidecar.api.serializers import to_seats_with_invitations, to_user, when
+from sidecar.cli.account_labels import label
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import (
@@ -20,6 +21,7 @@ from sidecar.cli.output import (
 )
 from sidecar.cli.secret_input import password_option, read_password
 from sidecar.cli.store_session import OPERATOR, account_of, run_with_store
+from sidecar.domain.labels import text_of
 from sidecar.domain.users import DEFAULT_SEATS, Account, Status
 from sidecar.identity.account_creation import CreateAccountOutcome, InvalidName, NewAccount, create_account
 from sidecar.identity.display_names import NAME_RULE
@@ -36,6 +38,9 @@ MAX_SEATS = 1_000_000
 @click.group()
 def account() -> None:
     """Accounts and their seats. ACCOUNT is a name or an id."""
+
+
+account.add_command(label)
 
 
 @account.command()
@@ -148,6 +153,7 @@ def show(account: str, as_json: bool, **flags: str | None) -> None:
             "created": when(found.created_at),
             "seats": f"{seats.used} of {seats.cap} used, {seats.available} free",
             "members": seats.members,
+            "labels": text_of(found.labels) or "none",
             "invited": ", ".join(f"{one.email} (until {when(one.expires_at)})" for one in seats.invitations) or "none",
         }
     )
@@ -246,4 +252,5 @@ def account_json(one: Account) -> dict[str, Any]:
         "status": one.status.value,
         "created_at": when(one.created_at),
         "seats": to_seats_with_invitations(one.seats, ""),
+        "labels": dict(one.labels),
     }

@@ -54,6 +54,10 @@ const SENTENCES = {
     say`${actor} changed the seats from ${before.cap} to ${after.cap}`,
   "account.status": ({ actor, after }) =>
     say`${actor} ${after.status === "suspended" ? "suspended" : "resumed"} the account`,
+  "account.labels": ({ actor, after }) =>
+    after.labels
+      ? say`${actor} set the labels of the account to ${after.labels.split(" ").join(", ")}`
+      : say`${actor} removed the labels of the account`,
   "account.recovered": ({ actor }) => say`${actor} recovered changes that the store had lost`,
   "account.restored": ({ actor }) => say`${actor} restored the account from a backup`,
   "store.repaired": ({ actor }) => say`${actor} repaired the account's indexes`,
@@ -131,6 +135,7 @@ export const KINDS = {
   "account.deleted": "Account deleted",
   "account.seats": "Seats changed",
   "account.status": "Account suspended or resumed",
+  "account.labels": "Labels of the account changed",
   "account.recovered": "Account recovered",
   "account.restored": "Account restored",
   "store.repaired": "Indexes repaired",

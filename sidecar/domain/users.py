@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from sidecar.domain.labels import NO_LABELS
 from sidecar.domain.sessions import LiveSession
 
 AccountId = NewType("AccountId", str)
@@ -69,6 +70,8 @@ class UserRecord:
     ``epoch_changed_at`` is the Unix second of the last epoch raise or suspension, or 0. Tokens that an external issuer
     issued up to then are invalid (R10). ``review`` is set while the user is held (R48).
 
+    ``labels`` are those of the account.
+
     ``email`` is the folded form, for comparison. ``mailbox`` is the form as entered, and the only address for mail
     delivery. ``email_verified``: the user has proven control of ``email`` itself.
     """
@@ -86,6 +89,7 @@ class UserRecord:
     epoch_changed_at: int = 0
     mailbox: str = ""
     review: Review | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS, hash=False)
 
     @property
     def may_sign_in(self) -> bool:
@@ -147,13 +151,14 @@ class Seats:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Tenant. ``created_at``: Unix seconds."""
+    """Tenant. ``created_at``: Unix seconds. ``labels``: set by the operator."""
 
     id: AccountId
     name: str
     status: Status
     created_at: int
     seats: Seats
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

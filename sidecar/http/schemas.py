@@ -123,9 +123,12 @@ class Roster(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
+    """Account of the caller. ``labels``: set by the operator."""
+
     id: str
     name: str
     seats: Seats
+    labels: dict[str, str]
 
 
 class InvitedRole(msgspec.Struct, frozen=True):

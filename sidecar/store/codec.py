@@ -5,8 +5,10 @@ The scripts are part of this package, so a missing field is a bug and raises. No
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
+from sidecar.domain.labels import NO_LABELS, labels_of
 from sidecar.domain.sessions import LiveSession, Method, Proof
 from sidecar.domain.users import (
     Account,
@@ -23,6 +25,10 @@ from sidecar.domain.users import (
 )
 from sidecar.store.outcomes import Position
 
+LABELINGS: Final = 4096
+
+_labels_of = lru_cache(LABELINGS)(labels_of)
+"""Labels by their text: users of one account share a mapping."""
 _METHODS: Final = {method.value: method for method in Method}
 
 
@@ -72,6 +78,7 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
         epoch_changed_at=seconds(found.get("tvt", 0)),
         mailbox=mailbox,
         review=_review_of(found) if "hold" in found else None,
+        labels=_labels_of(found["labels"]) if "labels" in found else NO_LABELS,
     )
 
 
@@ -125,6 +132,7 @@ def account_of_reply(reply: Mapping[str, Any]) -> Account:
         status=Status(found["st"]),
         created_at=seconds(found["created"]),
         seats=seats_of(reply["seats"]),
+        labels=_labels_of(found.get("labels", "")),
     )
 
 

@@ -133,3 +133,33 @@ def test_R19_another_pepper_is_refused(at_store: Any, tmp_path: Any) -> None:
     done = at_store("account", "list", "--keys-dir", str(tmp_path / "others"))
     assert done.status == 2
     assert "pepper" in done.err
+
+
+def test_labels_are_set_shown_and_removed(at_store: Any) -> None:
+    assert (
+        at_store("account", "label", "Acme", "plan=pro", "region=eu").out == "Acme has the labels plan=pro region=eu\n"
+    )
+    assert "plan=pro region=eu" in at_store("account", "show", "Acme").out
+    done = at_store("account", "label", "Acme", "plan=free", "region=", "--json")
+    assert (done.status, json.loads(done.out)["labels"]) == (0, {"plan": "free"})
+    assert json.loads(at_store("account", "list", "--json").out)[0]["labels"] == {"plan": "free"}
+    assert at_store("account", "label", "Acme", "plan=").out == "Acme has no label\n"
+    assert at_store("account", "label", "Acme", "plan=").status == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "status", "part"),
+    [
+        (["plan"], 2, "invalid label 'plan'"),
+        (["Plan=pro"], 2, "write NAME=VALUE"),
+        (["plan=a b"], 2, "write NAME=VALUE"),
+        (["plan=pro", "plan=free"], 2, "occurs twice"),
+        ([], 2, "NAME=VALUE"),
+        ([f"l{number}=x" for number in range(17)], 1, "at most 16 labels"),
+    ],
+)
+def test_refused_labels_change_nothing(at_store: Any, labels: Any, status: int, part: str) -> None:
+    done = at_store("account", "label", "Acme", *labels)
+    assert (done.status, done.out) == (status, "")
+    assert part in done.err
+    assert "none" in next(line for line in at_store("account", "show", "Acme").out.splitlines() if "labels" in line)

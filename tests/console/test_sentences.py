@@ -115,6 +115,14 @@ SENTENCES = [
     (row("account.seats", OPERATOR, before={"cap": 5}, after={"cap": "8"}),
      "An operator changed the seats from 5 to 8, on the command line"),
     (
+        row("account.labels", OPERATOR, before={"labels": ""}, after={"labels": "plan=pro region=eu"}),
+        "An operator set the labels of the account to plan=pro, region=eu, on the command line",
+    ),
+    (
+        row("account.labels", OPERATOR, before={"labels": "plan=pro"}, after={"labels": ""}),
+        "An operator removed the labels of the account, on the command line",
+    ),
+    (
         row("sign_in.failed", SELF, after={"count": 3, "addresses": ["10.0.0.4", "10.0.0.5"], "minute": 1}),
         "3 sign-ins of Bob failed, from 10.0.0.4, 10.0.0.5",
     ),

@@ -14,6 +14,7 @@ from sidecar.identity.sessions import InvalidGrant
 from sidecar.pdp.evaluation import resolve_record
 from sidecar.policy.explain import status_denial
 from sidecar.store import sessions
+from sidecar.store.account_labels import AccountLabels
 from sidecar.store.rate_limiter import Rate
 from tests.fixtures import PUBLIC
 
@@ -140,7 +141,7 @@ async def test_keys_and_metadata(web, issuer):
     assert metadata["jwks_uri"] == "https://sidecar.example/.well-known/jwks.json"
 
 
-async def test_me_and_what_i_may(web, town, generation):
+async def test_me_and_what_i_may(web, town, generation, store):
     admin = await town.found()
     await town.join(admin, "mia@example.com", "marketer")
     token = await web.token("mia@example.com")
@@ -151,11 +152,13 @@ async def test_me_and_what_i_may(web, town, generation):
     allowed = {(cell["section"], cell["action"]) for cell in menu["permissions"] if cell["decision"]}
     assert {section for section, _ in allowed} == {"media-library", "account-settings"}
     assert len(menu["permissions"]) == sum(len(section.actions) for section in generation.sections.values())
+    await AccountLabels(store).change(admin.account, {"plan": "pro"}, Actor.operator())
     account = await web.ask("GET", "/v1/account", token=token)
     assert account.body == {
         "id": admin.account,
         "name": "Acme",
         "seats": {"cap": 5, "used": 2, "members": 2, "invited": 0, "available": 3, "contact": "sales@example.com"},
+        "labels": {"plan": "pro"},
     }
 
 

@@ -11,6 +11,7 @@ from sidecar.domain.peps import Scope
 from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.store import connection, keys
+from sidecar.store.account_labels import AccountLabels
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.audit import Audit
 from sidecar.store.federated_identities import FederatedIdentities
@@ -199,6 +200,12 @@ class Scenarios:
         _, member = await self._member()
         actor = await self.town.signed_in(member)
         return Change(member.account, lambda: self.town.sessions.rotate(member.id, actor.session, 0, ttl=3600.0))
+
+    async def account_label(self) -> Change:
+        admin = await self._admin()
+        labels = AccountLabels(self.store)
+        await labels.change(admin.account, {"plan": "free"}, OPERATOR)
+        return Change(admin.account, lambda: labels.change(admin.account, {"plan": "pro"}, OPERATOR))
 
     async def sessions_migrate(self) -> Change:
         """No sidecar serves the store meanwhile."""

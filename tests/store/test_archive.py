@@ -303,6 +303,8 @@ CRAFTED = {
     "name with half a character": (field("users", "name", "\ud800"), "name is"),
     "password hash with half a character": (field("users", "pw", "\udcff"), "pw is not"),
     "time of another age": (field("users", "created", "9" * 15), "created is"),
+    "labels in another order": (field("a", "labels", "b=1 a=2"), "labels is 'b=1 a=2'"),
+    "too many labels": (field("a", "labels", " ".join(f"l{n:02}=x" for n in range(17))), "at most 16 labels"),
     "account suspended by a word": (field("a", "st", "deleted"), "st is 'deleted'"),
     "cap is a word": (field("a", "cap", "many"), "cap is 'many'"),
     "no seat": (field("a", "cap", "0"), "cap is '0'"),

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
+from sidecar.store.account_labels import AccountLabels
 from sidecar.store.audit import SYSTEM, Audit
 from sidecar.store.audit_chain import AuditRow, ChainHead, chained, checkpoint, genesis, verify
 from sidecar.store.audit_export import AuditFile, AuditGapError, Exporter, anchor, exported, sealed_head
@@ -59,6 +60,7 @@ async def everything(town):
     await town.users.remove(actor, gone.member.record.id)
     await town.accounts.set_seats(admin.account, 9, OPERATOR)
     await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
+    await AccountLabels(town.store).change(admin.account, {"plan": "pro"}, OPERATOR)
     return admin, actor, uid
 
 
@@ -92,6 +94,7 @@ async def test_R32_each_change_has_a_row_without_gaps_or_secrets(town):
         "invitation.revoked",
         "account.seats",
         "account.status",
+        "account.labels",
     ]
     assert "SECRET" not in str(rows)
     assert "hash-" not in str(rows)
@@ -169,14 +172,14 @@ async def test_R32_what_is_exported_is_chained_and_signed_and_holds(town, log):
     await Audit(town.store).note("keys.rotated", OPERATOR)
     one = exporter(town, log)
 
-    assert await one.export() == 22
+    assert await one.export() == 23
     assert await one.export() == 0
     await town.accounts.set_status(admin.account, Status.ACTIVE, OPERATOR)
     assert await one.export() == 1
 
     found = verify(lines(log), signature_holds=holds)
     assert not found.faults
-    assert (found.rows, found.checkpoints) == (23, 2)
+    assert (found.rows, found.checkpoints) == (24, 2)
     assert found.heads[admin.account] == await sealed_head(town.store, admin.account)
     assert log.path.stat().st_mode & 0o777 == 0o600
 

@@ -56,7 +56,7 @@ BODIES: Final[dict[str, Any]] = {
 }
 
 ANSWERS: Final[dict[str, Any]] = {
-    "Account": {"id": ACCOUNT, "name": "Acme", "seats": _SEATS},
+    "Account": {"id": ACCOUNT, "name": "Acme", "seats": _SEATS, "labels": {"plan": "pro"}},
     "Actions": {"results": [_ACTION], "page": _PAGE},
     "CheckResponse": {**_DECIDED, "rule": RULE, "generation": GENERATION},
     "Decision": {"decision": True, "context": {"reason": "allowed"}},

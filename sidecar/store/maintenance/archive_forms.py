@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.domain.labels import MAX_LABELS, is_text
 from sidecar.domain.peps import Scope, account_of_pep
 from sidecar.domain.users import Status
 from sidecar.store import keys
@@ -142,6 +143,7 @@ PASSWORD: Final = ValueFormat(
 HASH: Final = ValueFormat("a SHA-256 in hexadecimal", lambda text: _HASH.fullmatch(text) is not None)
 DETAIL: Final = ValueFormat(f"a JSON object of at most {MAX_DETAIL:,} characters, or empty", _is_detail)
 HOLD: Final = ValueFormat("a JSON object with role, status and time of a lost change", _is_hold)
+LABELS: Final = ValueFormat(f"at most {MAX_LABELS} labels, NAME=VALUE, sorted, each name once", is_text)
 
 ACCOUNT: Final[Fields] = {
     "id": ValueFormat("an account id", is_account_id),
@@ -153,6 +155,7 @@ ACCOUNT: Final[Fields] = {
     "rows": COUNT,
     "born": COUNT.optional(),
     "swept": INSTANT.optional(),
+    "labels": LABELS.optional(),
 }
 USER: Final[Fields] = {
     "em": EMAIL,

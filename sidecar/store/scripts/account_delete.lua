@@ -21,5 +21,5 @@ audit('account.deleted', A.acct, { name = name, users = #users }, nil)
 redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'),
   key('fails'), key('fails:h'))
 redis.call('HSET', ACCT, 'st', 'deleted')
-redis.call('HDEL', ACCT, 'name')
+redis.call('HDEL', ACCT, 'name', 'labels')
 return remember({ o = 'deleted', users = users, emails = emails, name = name, n = n })

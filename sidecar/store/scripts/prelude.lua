@@ -169,7 +169,8 @@ local function record(uid)
     redis.pcall('HSET', key('u:' .. uid), 'tvt', fields.tvt)
   end
   fields.id = uid
-  fields.acst = redis.call('HGET', ACCT, 'st')
+  local its = redis.call('HMGET', ACCT, 'st', 'labels')
+  fields.acst, fields.labels = its[1], its[2] or nil
   return fields
 end
 

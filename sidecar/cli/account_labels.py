@@ -1,0 +1,59 @@
+"""``sidecar account label``: labels of an account, which conditions of a policy can require."""
+
+from typing import assert_never
+
+import click
+
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import answer_no, json_option, print_json, usage_error
+from sidecar.cli.store_session import OPERATOR, account_of, run_with_store
+from sidecar.domain.labels import MAX_LABELS, read_label, text_of
+from sidecar.server.admin_context import AdminContext
+from sidecar.store.account_labels import AccountLabels, LabelsOutcome, LabelsSet, LabelsUnchanged, TooManyLabels
+from sidecar.store.outcomes import ActorChanged, NoAccount
+
+
+@click.command()
+@click.argument("account")
+@click.argument("labels", nargs=-1, required=True, metavar="NAME=VALUE…")
+@settings_options(STORE)
+@json_option
+def label(account: str, labels: tuple[str, ...], as_json: bool, **flags: str | None) -> None:
+    """Set labels of an account, as plan=pro. NAME= removes one. Each change is in force at the next check."""
+    changes = _changes(labels)
+
+    async def job(operator: AdminContext) -> LabelsOutcome:
+        found = await account_of(operator, account)
+        outcome = await AccountLabels(operator.store).change(found.id, changes, OPERATOR)
+        if isinstance(outcome, LabelsSet | LabelsUnchanged):
+            await operator.people.fleet.wait_applied(outcome.position)
+        return outcome
+
+    outcome = run_with_store(settings_from(flags), job)
+    match outcome:
+        case LabelsSet(account=now) | LabelsUnchanged(account=now):
+            if as_json:
+                print_json({"account": now.id, "labels": dict(now.labels)})
+            else:
+                click.echo(
+                    f"{now.name} has the labels {text_of(now.labels)}" if now.labels else f"{now.name} has no label"
+                )
+        case TooManyLabels():
+            raise answer_no(f"an account has at most {MAX_LABELS} labels: remove one with NAME=")
+        case NoAccount() | ActorChanged():
+            raise answer_no(f"the account {account!r} is gone")
+        case _:
+            assert_never(outcome)
+
+
+def _changes(labels: tuple[str, ...]) -> dict[str, str]:
+    """Return the labels to set; an empty value removes."""
+    changes: dict[str, str] = {}
+    for written in labels:
+        read = read_label(written)
+        if read is None:
+            raise usage_error(f"invalid label {written!r}: write NAME=VALUE, each of 1 to 40 of a-z, 0-9 and -")
+        if read[0] in changes:
+            raise usage_error(f"the label {read[0]!r} occurs twice: write it once")
+        changes[read[0]] = read[1]
+    return changes
