@@ -20,7 +20,7 @@ from sidecar.telemetry.app_log import silent
 from sidecar.tokens.verify import Verifier
 
 KINDS = {"rt_": "a refresh token", "inv_": "an invitation", "rst_": "a password reset", "pep_": "a PEP key"}
-TIMES = ("exp", "iat", "nbf")
+TIMES = ("exp", "iat", "nbf", "auth_time")
 
 
 @click.group()

@@ -43,3 +43,18 @@ class LiveSession(msgspec.Struct, frozen=True, gc=False):
     ends_at: int
     signed_in_at: int
     methods: tuple[Proof, ...] = ()
+
+
+_AMR = {
+    Method.PASSWORD: ("pwd",),
+    Method.TOTP: ("otp", "mfa"),
+    Method.PASSKEY: ("swk", "user", "mfa"),
+    Method.RECOVERY_CODE: ("otp", "mfa"),
+    Method.OUTSIDE: (),
+}
+"""Names of RFC 8176. ``swk``: a passkey may be kept in software; nothing proves the contrary."""
+
+
+def amr_of(proofs: tuple[Proof, ...]) -> tuple[str, ...]:
+    """Return the proofs as authentication method references (RFC 8176), sorted."""
+    return tuple(sorted({name for proof in proofs for name in _AMR[proof.method]}))

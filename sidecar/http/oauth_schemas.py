@@ -27,7 +27,10 @@ class TokenQuery(msgspec.Struct, frozen=True):
 
 
 class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Introspection (RFC 7662). Only ``active: false`` unless the token is a live access token of the key's account."""
+    """Introspection (RFC 7662). Only ``active: false`` unless the token is a live access token of the key's account.
+
+    ``auth_time`` and ``amr`` (RFC 8176) are those of the live session, not of the token.
+    """
 
     active: bool
     token_type: str | msgspec.UnsetType = msgspec.UNSET
@@ -43,6 +46,8 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
     acct: str | msgspec.UnsetType = msgspec.UNSET
     user: str | msgspec.UnsetType = msgspec.UNSET
     sid: str | msgspec.UnsetType = msgspec.UNSET
+    auth_time: int | msgspec.UnsetType = msgspec.UNSET
+    amr: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeyShown(msgspec.Struct, frozen=True):

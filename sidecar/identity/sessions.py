@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sidecar.domain.sessions import NewProof
+from sidecar.domain.sessions import NewProof, amr_of
 from sidecar.domain.users import SessionId, UserRecord
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.revocation_wait import wait_until_applied
@@ -106,7 +106,7 @@ class Issuer:
 
     def grant(self, record: UserRecord, session: SessionId, counter: int = 0) -> Grant:
         """Sign the tokens of ``record``'s live session. Their epoch is the record's, as returned by the script."""
-        now = int(self._clock())
+        now, facts = int(self._clock()), record.sessions.get(session)
         claims = Claims(
             issuer=self.issuer,
             audience=self._audience,
@@ -117,6 +117,8 @@ class Issuer:
             issued_at=now,
             expires_at=now + self._access_ttl,
             epoch=record.epoch,
+            auth_time=facts.signed_in_at or None if facts else None,
+            amr=amr_of(facts.methods) if facts else (),
         )
         return Grant(
             record,

@@ -11,6 +11,9 @@ class Claims:
 
     A token of an external issuer has a ``subject`` (the user's id at that issuer) and an empty ``session``. Its user,
     account and epoch are those of the matching live record (R10).
+
+    ``auth_time`` and ``amr`` (RFC 8176) are for other readers of a token to be signed. They decide nothing here, and a
+    verified token has the defaults.
     """
 
     issuer: str
@@ -24,3 +27,5 @@ class Claims:
     epoch: int
     not_before: int | None = None
     subject: str = ""
+    auth_time: int | None = None
+    amr: tuple[str, ...] = ()

@@ -93,7 +93,7 @@ def access_token(keys: KeySet, claims: Claims) -> str:
 
     ``client_id``, required by RFC 9068 section 2.2, is the user's id, because no clients are registered.
     """
-    payload: dict[str, str | int] = {
+    payload: dict[str, str | int | list[str]] = {
         "iss": claims.issuer,
         "aud": claims.audience,
         "sub": claims.user,
@@ -107,4 +107,8 @@ def access_token(keys: KeySet, claims: Claims) -> str:
     }
     if claims.not_before is not None:
         payload["nbf"] = claims.not_before
+    if claims.auth_time is not None:
+        payload["auth_time"] = claims.auth_time
+    if claims.amr:
+        payload["amr"] = list(claims.amr)
     return jwt.encode(payload, keys.private_key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": keys.kid})

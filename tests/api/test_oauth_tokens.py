@@ -6,6 +6,7 @@ import json
 import pytest
 
 from sidecar.domain.peps import Scope
+from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import Actor, Status
 from sidecar.identity.pep_keys import NewPep, PepMade, make
 from sidecar.identity.sessions import Grant
@@ -163,7 +164,27 @@ async def test_a_live_access_token_is_told_as_RFC_7662_has_it(web, town, pep, cl
         "acct": ada.account,
         "user": ada.id,
         "sid": grant.session,
+        "auth_time": grant.record.sessions[grant.session].signed_in_at,
+        "amr": ["pwd"],
     }
+    assert (claims["auth_time"], claims["amr"]) == (told["auth_time"], told["amr"])
+
+
+async def test_the_proofs_of_the_live_session_are_introspected(web, town, pep):
+    """The token says how it was signed in when it was issued; its session has shown a factor since."""
+    ada = await town.found()
+    grant = await town.grant("ada@example.com")
+    actor = Actor(ada.id, ada.role, ada.epoch, grant.session)
+    done = await town.people.sessions.step_up(actor, NewProof(Method.TOTP, "fac_1"))
+    told = await introspected(web, grant.access_token, await pep(ada.account))
+    assert told["amr"] == ["mfa", "otp", "pwd"]
+    assert told["auth_time"] == done.record.sessions[grant.session].signed_in_at
+    claims = json.loads(base64.urlsafe_b64decode(grant.access_token.split(".")[1] + "=="))
+    assert claims["amr"] == ["pwd"]
+    form = f"grant_type=refresh_token&refresh_token={grant.refresh_token}".encode()
+    renewed = await web.ask("POST", "/token", raw=form, headers=FORM)
+    claims = json.loads(base64.urlsafe_b64decode(renewed.body["access_token"].split(".")[1] + "=="))
+    assert (claims["auth_time"], claims["amr"]) == (told["auth_time"], told["amr"])
 
 
 async def test_R9_an_unverified_email_is_nobodys_name(web, town, pep):

@@ -14,6 +14,7 @@ from sidecar.api.oauth.parameters import InvalidRequestError, read
 from sidecar.domain.access import Credential, CredentialSource
 from sidecar.domain.decision import Reason, Verdict
 from sidecar.domain.peps import Scope
+from sidecar.domain.sessions import amr_of
 from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.http import oauth_schemas
 from sidecar.http.endpoint import Endpoint, Require, RequireScope
@@ -95,7 +96,7 @@ async def introspect(call: Request[RawBody]) -> Response:
 def _active(identity: Identity) -> oauth_schemas.Introspection:
     """Return an active token.
 
-    ``iss`` and ``sub`` are the token's; others are this sidecar's.
+    ``iss`` and ``sub`` are the token's; others are this sidecar's. ``auth_time`` and ``amr`` are live.
     """
     claims, record = identity.claims, identity.record
     return oauth_schemas.Introspection(
@@ -113,6 +114,8 @@ def _active(identity: Identity) -> oauth_schemas.Introspection:
         acct=record.account,
         user=record.id,
         sid=claims.session or UNSET,
+        auth_time=identity.signed_in_at or UNSET,
+        amr=list(amr_of(identity.proofs)) or UNSET,
     )
 
 

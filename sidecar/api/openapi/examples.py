@@ -134,6 +134,8 @@ ANSWERS: Final[dict[str, Any]] = {
         "acct": ACCOUNT,
         "user": USER,
         "sid": SESSION,
+        "auth_time": 1_795_994_646,
+        "amr": ["mfa", "otp", "pwd"],
     },
     "Invited": {
         "user": {**_USER, "status": "invited"},
