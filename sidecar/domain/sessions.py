@@ -9,16 +9,18 @@ import msgspec
 
 
 class Method(StrEnum):
-    """Kind of a proof. ``OUTSIDE``: a trusted external issuer vouches for the sign-in."""
+    """Kind of a proof. ``OUTSIDE``: a trusted external issuer vouches for the sign-in. ``SECOND_FACTOR``: it also
+    vouches for a second factor of an unknown kind. No user of the sidecar can enrol one."""
 
     PASSWORD = "password"
     TOTP = "totp"
     PASSKEY = "passkey"
     RECOVERY_CODE = "recovery-code"
     OUTSIDE = "outside"
+    SECOND_FACTOR = "second-factor"
 
 
-SECOND_FACTORS = frozenset({Method.TOTP, Method.PASSKEY, Method.RECOVERY_CODE})
+SECOND_FACTORS = frozenset({Method.TOTP, Method.PASSKEY, Method.RECOVERY_CODE, Method.SECOND_FACTOR})
 """Methods that count as a second factor."""
 
 
@@ -51,6 +53,7 @@ _AMR = {
     Method.PASSKEY: ("swk", "user", "mfa"),
     Method.RECOVERY_CODE: ("otp", "mfa"),
     Method.OUTSIDE: (),
+    Method.SECOND_FACTOR: ("mfa",),
 }
 """Names of RFC 8176. ``swk``: a passkey may be kept in software; nothing proves the contrary."""
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from sidecar.domain.caching import ENTRY_OVERHEAD, SizedFifoCache
 from sidecar.domain.decision import Reason
+from sidecar.domain.sessions import Proof
 from sidecar.domain.users import AccountId, SessionId, Status, UserRecord
 from sidecar.pdp.decision_basis import Identity
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
@@ -29,6 +30,7 @@ from sidecar.tokens.external_tokens import (
     check_times,
     peek_issuer,
     read,
+    sign_in_of,
     verify_external,
 )
 from sidecar.tokens.ids import is_account_id
@@ -84,6 +86,10 @@ class ExternalTokenVerifier:
             return ExternalToken(token, known[0].trust.issuer)
         issuer = peek_issuer(token) if self.parties else None
         return None if issuer is None or issuer not in self.parties else ExternalToken(token, issuer)
+
+    def sign_in(self, claims: ExternalClaims, *, now: int) -> tuple[tuple[Proof, ...], int | None]:
+        """Return the proofs of verified claims, and the time of the sign-in, or None if that is not known."""
+        return sign_in_of(claims, now=now, leeway=self._leeway)
 
     async def verify(self, external: ExternalToken, *, now: int) -> ExternalClaims | Reason:
         """Verify a token at ``now`` (Unix seconds). Return its claims or the first reason for the rejection."""
@@ -182,7 +188,8 @@ class FederatedUsers:
             return Reason.NEEDS_REVIEW
         if claims.issued_at <= record.epoch_changed_at:
             return Reason.REVOKED
-        return Identity(_as_ours(claims, record), record)
+        proofs, signed_in_at = self._tokens.sign_in(claims, now=now)
+        return Identity(_as_ours(claims, record), record, proofs, signed_in_at)
 
     async def _record(self, claims: ExternalClaims) -> UserRecord | Reason:
         name = f"{claims.issuer}\0{claims.subject}"

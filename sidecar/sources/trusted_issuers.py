@@ -9,6 +9,8 @@
     audience_claim = "aud"                       # the default; "client_id" for access tokens of Cognito
     email_claim = "email"                        # the default; another claim requires "vouched"
     email_verified = "claim"                     # the default; "claim-or-text", "vouched" with email_domains
+    amr = { otp = "totp", hwk = "passkey" }      # proofs that values of amr stand for; without it, none
+    acr = { "urn:example:mfa" = "second-factor" }
 
 Entries that would let another party act as the issuer are rejected: the sidecar's own name, HS* and none, an issuer of
 many tenants, keys by plain HTTP (``loopback_http = true`` allows loopback only, for tests). ``issuer`` is compared with
@@ -24,6 +26,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.domain.hosts import is_loopback
+from sidecar.domain.sessions import Method
 from sidecar.sources.owner_writable_files import OwnerWritableFileError, read_guarded
 from sidecar.tokens.external_tokens import EmailProof, IssuerTrust
 from sidecar.tokens.jwk_set import KINDS
@@ -33,13 +36,16 @@ MAX_ISSUERS: Final = 100
 MAX_ACCOUNTS: Final = 100
 
 MAX_DOMAINS: Final = 100
+MAX_PROOFS: Final = 32
 
 _MEMBERS: Final = frozenset(
     {
         "issuer", "audience", "jwks_url", "jwks_file", "algorithms", "accounts", "audience_claim", "email_claim",
-        "email_verified", "email_domains", "loopback_http",
+        "email_verified", "email_domains", "loopback_http", "amr", "acr",
     }
 )  # fmt: skip
+_PROOFS: Final = tuple(method.value for method in Method if method is not Method.OUTSIDE)
+"""Proofs for which an issuer can vouch; that of ``OUTSIDE`` every token has."""
 _AUDIENCE_CLAIMS: Final = ("aud", "client_id")
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 _SHARED_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
@@ -116,6 +122,8 @@ def _entry(entry: dict[str, Any], folder: Path, own_issuer: str) -> TrustedIssue
         audience_claim=_one_of(entry, "audience_claim", _AUDIENCE_CLAIMS),
         email_verified=proof,
         email_domains=_email_domains(entry, proof),
+        amr=_proofs(entry, "amr"),
+        acr=_proofs(entry, "acr"),
     )
     return TrustedIssuer(trust, _keys(entry, folder, loopback_http=loopback), _accounts(entry))
 
@@ -147,6 +155,21 @@ def _email_domains(entry: dict[str, Any], proof: EmailProof) -> frozenset[str]:
                 f"email_domains: {domain!r} is not a domain in ASCII, as in acme.example or xn--bcher-kva.example"
             )
     return frozenset(domains)
+
+
+def _proofs(entry: dict[str, Any], name: str) -> dict[str, Method]:
+    """Return the proofs by value of the claim ``name``. Without the member, the claim proves nothing."""
+    table = entry.get(name)
+    if name not in entry:
+        return {}
+    if not isinstance(table, dict) or not 0 < len(table) <= MAX_PROOFS:
+        raise _InvalidEntryError(f"{name}: must be a table of 1 to {MAX_PROOFS} values and their proofs")
+    found = {}
+    for value, proof in table.items():
+        if proof not in _PROOFS:
+            raise _InvalidEntryError(f"{name}: {proof!r} is no proof: choose from {', '.join(_PROOFS)}")
+        found[_text(name, value)] = Method(proof)
+    return found
 
 
 def _issuer(entry: dict[str, Any], own_issuer: str) -> str:

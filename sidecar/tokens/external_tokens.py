@@ -9,11 +9,13 @@ is a security event (for example a logout, RFC 8417) and is rejected as a bearer
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from sidecar.domain.decision import Reason
+from sidecar.domain.sessions import Method, Proof
 from sidecar.tokens.jwk_set import IssuerKey, WantedKey
 from sidecar.tokens.strict_json import MalformedJsonError, any_object, number, segments, text
 
@@ -32,6 +34,7 @@ _REFUSED: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "
 
 _MAX_SUBJECT: Final = 255  # OpenID Connect Core section 2
 _MAX_ISSUER: Final = 512
+_MAX_TIME: Final = 253_402_300_800  # the year 10000
 
 
 class EmailProof(StrEnum):
@@ -51,7 +54,8 @@ class EmailProof(StrEnum):
 class IssuerTrust:
     """Accepted audience, algorithms and e-mail rule of one issuer. ``issuer`` is compared with ``iss``.
 
-    ``email_domains`` (ASCII, lower case) apply to ``EmailProof.VOUCHED``.
+    ``email_domains`` (ASCII, lower case) apply to ``EmailProof.VOUCHED``. ``amr`` and ``acr`` map values of these
+    claims to the proof that the issuer vouches for.
     """
 
     issuer: str
@@ -61,6 +65,8 @@ class IssuerTrust:
     audience_claim: str = "aud"
     email_verified: EmailProof = EmailProof.CLAIM
     email_domains: frozenset[str] = frozenset()
+    amr: Mapping[str, Method] = field(default_factory=dict, hash=False)
+    acr: Mapping[str, Method] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class ExternalClaims:
 
     ``email`` is None unless it is verified by the rule of the issuer's entry. ``unproven`` is then the reason, for the
     operator; otherwise it is empty.
+
+    ``auth_time`` is None if the token has none that can be read. ``methods``: proofs by the issuer's entry.
     """
 
     issuer: str
@@ -98,6 +106,8 @@ class ExternalClaims:
     jti: str
     email: str | None = field(repr=False)
     unproven: str = ""
+    auth_time: int | None = None
+    methods: tuple[Method, ...] = ()
 
 
 def peek_issuer(token: str) -> str | None:
@@ -158,6 +168,18 @@ def check_times(claims: ExternalClaims, *, now: int, leeway: int) -> Reason | No
     return Reason.EXPIRED if now >= claims.expires_at + leeway else None
 
 
+def sign_in_of(claims: ExternalClaims, *, now: int, leeway: int) -> tuple[tuple[Proof, ...], int | None]:
+    """Return the proofs of an external token and the time of its sign-in, or None if that is not known.
+
+    ``OUTSIDE`` is always one of them. An ``auth_time`` in the future, or after the token was issued, is not known; the
+    proofs then have the time 0 and meet no limit of age.
+    """
+    at = claims.auth_time
+    if at is not None and at > min(now, claims.issued_at) + leeway:
+        at = None
+    return tuple([Proof(method, "", at or 0) for method in (Method.OUTSIDE, *claims.methods)]), at
+
+
 def _audiences(payload: dict[str, object], claim: str) -> list[str]:
     named = payload.get(claim)
     listed = [named] if isinstance(named, str) else named
@@ -182,7 +204,26 @@ def _claims(payload: dict[str, object], trust: IssuerTrust) -> ExternalClaims:
         jti=jti if isinstance(jti, str) else "",
         email=email,
         unproven=unproven,
+        auth_time=_auth_time(payload.get("auth_time")),
+        methods=_methods(payload, trust),
     )
+
+
+def _auth_time(value: object) -> int | None:
+    """Return Unix seconds; None for anything else. It is optional, so a malformed one does not reject the token."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MAX_TIME:
+        return None
+    return math.floor(value)
+
+
+def _methods(payload: dict[str, object], trust: IssuerTrust) -> tuple[Method, ...]:
+    """Return the proofs to which the entry maps ``amr`` and ``acr``. Other values and forms prove nothing."""
+    references, context = payload.get("amr"), payload.get("acr")
+    named = references if isinstance(references, list) else ()
+    found = {trust.amr[one] for one in named if isinstance(one, str) and one in trust.amr}
+    if isinstance(context, str) and context in trust.acr:
+        found.add(trust.acr[context])
+    return tuple(sorted(found))
 
 
 def _not_before(payload: dict[str, object], issued_at: float) -> int | None:

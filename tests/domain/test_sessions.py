@@ -18,6 +18,7 @@ RFC_8176 |= {"swk", "tel", "user", "vbm", "wia"}
         (["passkey"], ("mfa", "swk", "user")),
         (["recovery-code"], ("mfa", "otp")),
         (["outside"], ()),
+        (["outside", "second-factor"], ("mfa",)),
     ],
 )
 def test_proofs_have_the_names_of_RFC_8176(methods, names):

@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.domain.access import NO_CREDENTIAL, Credential, CredentialSource, Question, RequestPath, Target
 from sidecar.domain.decision import Decision, Reason
+from sidecar.domain.sessions import LiveSession, Method, Proof
 from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
@@ -160,3 +161,15 @@ async def test_only_an_active_user_is_somebody(status: Status) -> None:
         clock=lambda: float(NOW),
     )
     assert not (await pdp.check(Question(BILLING, header(token("b"))))).allowed
+
+
+async def test_an_identity_has_the_live_proofs_of_its_session():
+    """The token is the same before and after a step-up."""
+    proof = Proof(Method.TOTP, "fac_1", NOW - 5)
+    raised = user("b", "accountant", sessions={SESSION: LiveSession(NOW + 9, NOW - 5, (proof,))})
+    generation, tokens = app().policy, TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900))
+    for record, expected in ((user("b", "accountant"), NOW), (raised, NOW - 5)):
+        point = DecisionPoint(generation, tokens, StaleRecords(record, record), clock=lambda: float(NOW))
+        found = await point.identify(Credential(CredentialSource.HEADER, token("b")))
+        assert (found.proofs, found.signed_in_at) == (record.sessions[SESSION].methods, expected)
+    assert found.proofs == (proof,)

@@ -12,6 +12,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from sidecar.domain.access import Credential, CredentialSource, Question, RequestPath
 from sidecar.domain.decision import Reason
+from sidecar.domain.sessions import Method, Proof
 from sidecar.domain.users import Actor, Status
 from sidecar.identity.emails import verified_elsewhere
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
@@ -168,6 +169,18 @@ async def test_R10_a_verified_email_links_once_then_the_subject_counts(world, to
     fresh = world()
     assert (await identified(fresh, corp.token(now, email=...))).record.id == ada.id, "another process, the same link"
     assert links.asked.count("link") == 1
+
+
+async def test_R10_an_external_identity_has_the_proofs_of_its_token(world, town, corp, now):
+    await town.found()
+    there = world()
+    trust = replace(there.parties[CORP].trust, amr={"otp": Method.TOTP})
+    there.tokens.trust([replace(there.parties[CORP], trust=trust)])
+    found = await identified(there, corp.token(now, auth_time=now - 60, amr=["pwd", "otp"]))
+    assert found.proofs == (Proof(Method.OUTSIDE, "", now - 60), Proof(Method.TOTP, "", now - 60))
+    assert found.signed_in_at == now - 60
+    found = await identified(there, corp.token(now, amr=["pwd"]))
+    assert (found.proofs, found.signed_in_at) == ((Proof(Method.OUTSIDE, "", 0),), None)
 
 
 async def test_R10_a_link_needs_a_verified_email_of_an_active_user(world, town, corp, now):

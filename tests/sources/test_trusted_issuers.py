@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.domain.sessions import Method
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersError, read_trusted_issuers
 from sidecar.tokens.external_tokens import EmailProof, IssuerTrust
 
@@ -71,6 +72,14 @@ def test_how_an_email_is_proven_and_where_the_audience_stands(reads):
     assert entry.trust.email_verified is EmailProof.CLAIM_OR_TEXT
 
 
+def test_proofs_are_mapped_by_the_entry_alone(reads):
+    (entry,) = reads(text(amr='{ otp = "totp", hwk = "passkey" }', acr='{ "urn:example:mfa" = "second-factor" }'))
+    assert entry.trust.amr == {"otp": Method.TOTP, "hwk": Method.PASSKEY}
+    assert entry.trust.acr == {"urn:example:mfa": Method.SECOND_FACTOR}
+    (entry,) = reads(text())
+    assert (entry.trust.amr, entry.trust.acr) == ({}, {})
+
+
 def test_a_byte_order_mark_before_the_file_is_passed_over(reads):
     assert len(reads(b"\xef\xbb\xbf" + text().encode())) == 1
 
@@ -133,7 +142,19 @@ REFUSED = {
     "an account that is a number": ({"accounts": "[7]"}, "accounts: must be a text"),
     "no keys": ({"jwks_url": None}, "jwks_url, jwks_file: give one of the two"),
     "keys twice": ({"jwks_file": '"keys.json"'}, "jwks_url, jwks_file: give one of the two"),
-    "a word we do not know": ({"audiences": '["a"]'}, "audiences: unknown member: choose from accounts, algorithms"),
+    "a word we do not know": ({"audiences": '["a"]'}, "audiences: unknown member: choose from accounts, acr, algorithms"),
+    "a proof that does not exist": ({"amr": '{ otp = "otp" }'}, "amr: 'otp' is no proof: choose from password, totp"),
+    "a proof that every token has": ({"acr": '{ a = "outside" }'}, "acr: 'outside' is no proof"),
+    "a proof that is a list": ({"amr": '{ otp = ["totp"] }'}, "amr: ['totp'] is no proof"),
+    "a mapped proof that is a truth": ({"amr": "{ otp = true }"}, "amr: True is no proof"),
+    "proofs without a value": ({"amr": "{}"}, "amr: must be a table of 1 to 32"),
+    "proofs as a list": ({"acr": '["totp"]'}, "acr: must be a table of 1 to 32"),
+    "proofs as a text": ({"acr": '"totp"'}, "acr: must be a table of 1 to 32"),
+    "an empty value of a claim": ({"acr": '{ "" = "totp" }'}, "acr: must be a text"),
+    "too many proofs": (
+        {"amr": "{ " + ", ".join(f'a{number} = "totp"' for number in range(33)) + " }"},
+        "amr: must be a table of 1 to 32",
+    ),
     "an allowance that is a text": ({"loopback_http": '"yes"'}, "loopback_http: must be true or false"),
 }
 
