@@ -70,6 +70,8 @@ def test_every_verb_runs_with_the_least_rights(
     runs("account", "list")
     runs("account", "show", "Acme")
     runs("account", "set-seats", "Acme", "7")
+    runs("account", "label", "Acme", "plan=pro")
+    runs("account", "label", "Acme", "plan=")
     runs("account", "suspend", "Acme")
     runs("account", "resume", "Acme")
     runs("user", "invite", "bob@acme.example", "--role", "marketer", "--account", "Acme")

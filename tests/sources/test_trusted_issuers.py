@@ -142,7 +142,10 @@ REFUSED = {
     "an account that is a number": ({"accounts": "[7]"}, "accounts: must be a text"),
     "no keys": ({"jwks_url": None}, "jwks_url, jwks_file: give one of the two"),
     "keys twice": ({"jwks_file": '"keys.json"'}, "jwks_url, jwks_file: give one of the two"),
-    "a word we do not know": ({"audiences": '["a"]'}, "audiences: unknown member: choose from accounts, acr, algorithms"),
+    "a word we do not know": (
+        {"audiences": '["a"]'},
+        "audiences: unknown member: choose from accounts, acr, ",
+    ),
     "a proof that does not exist": ({"amr": '{ otp = "otp" }'}, "amr: 'otp' is no proof: choose from password, totp"),
     "a proof that every token has": ({"acr": '{ a = "outside" }'}, "acr: 'outside' is no proof"),
     "a proof that is a list": ({"amr": '{ otp = ["totp"] }'}, "amr: ['totp'] is no proof"),

@@ -21,6 +21,7 @@ from sidecar.store.maintenance.archive import ArchiveRules, read
 from sidecar.store.maintenance.backup import Backup, InvalidBackupError, Restored
 from sidecar.store.maintenance.consistency_checks import ConsistencyFault
 from sidecar.store.maintenance.fsck import Fsck
+from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.store.outcomes import NoUser
 from sidecar.store.peps import PepCreated, Peps
 from sidecar.store.sessions import SessionGone
@@ -255,7 +256,7 @@ async def test_R24_a_backup_has_no_sessions_or_stored_responses(town, lived, tmp
     await Backup(town.store).save(tmp_path / "backup")
     head, (archived,) = read(tmp_path / "backup")
     assert actor.session not in json.dumps(archived.data)
-    assert (head.schema, head.pepper) == ("2", "")
+    assert (head.schema, head.pepper) == (SCHEMA, "")
 
 
 async def test_R20_a_restore_keeps_a_later_key_revocation(town, lived, elsewhere, tmp_path):
