@@ -18,6 +18,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.tokens.ids import account_of, letters
 
@@ -41,12 +45,15 @@ class Purpose(StrEnum):
     LIMITS = "limits"
     AUDIT = "audit"
     DATA_SET = "data_set"
+    CHALLENGE = "challenge"
+    RECOVERY_CODE = "recovery_code"
+    ENROLMENT = "enrolment"
 
 
 class Pepper:
     """Root secret of a deployment, 32 bytes. Only keys derived from it are used."""
 
-    __slots__ = ("_keys", "identity")
+    __slots__ = ("_keys", "cipher", "identity")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != PEPPER_BYTES:
@@ -57,6 +64,9 @@ class Pepper:
         }
         self.identity = self._keys[Purpose.IDENTITY].hex()[:32]
         """Public name of the pepper. Data made with the pepper carries it, so a wrong pepper is detected."""
+        sealing = HKDF(SHA256(), PEPPER_BYTES, salt=None, info=b"sidecar/1/factor-secrets").derive(secret)
+        self.cipher = AESGCM(sealing)
+        """Cipher of the secrets that the store holds sealed (R35)."""
 
     def mac(self, purpose: Purpose, *parts: str | bytes) -> bytes:
         """Return the HMAC-SHA256 over ``parts``, each with its length: different lists are different bytes."""
