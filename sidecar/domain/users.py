@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from sidecar.domain.factors import FactorId
 from sidecar.domain.labels import NO_LABELS
 from sidecar.domain.sessions import LiveSession
 
@@ -74,6 +75,8 @@ class UserRecord:
 
     ``email`` is the folded form, for comparison. ``mailbox`` is the form as entered, and the only address for mail
     delivery. ``email_verified``: the user has proven control of ``email`` itself.
+
+    ``factors`` maps each confirmed second factor to the Unix second from which it counts for needs (R37).
     """
 
     id: UserId
@@ -90,6 +93,7 @@ class UserRecord:
     mailbox: str = ""
     review: Review | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS, hash=False)
+    factors: Mapping[FactorId, int] = field(default_factory=dict, hash=False)
 
     @property
     def may_sign_in(self) -> bool:

@@ -23,6 +23,7 @@ from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.factor_proofs import FactorRequired, ProofRefused
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
@@ -199,7 +200,7 @@ class Login:
                     if ended:
                         await wait_until_applied(self._fleet, position)
                     return self._issuer.grant(record, session.id)
-                case NoUser():
+                case NoUser() | FactorRequired() | ProofRefused():
                     return InvalidGrant()
                 case Stale():
                     # The epoch rose during hashing. An unchanged hash (sign-out everywhere) is still valid.

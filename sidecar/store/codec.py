@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from sidecar.domain.factors import FactorId
 from sidecar.domain.labels import NO_LABELS, labels_of
 from sidecar.domain.sessions import LiveSession, Method, Proof
 from sidecar.domain.users import (
@@ -79,6 +80,7 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
         mailbox=mailbox,
         review=_review_of(found) if "hold" in found else None,
         labels=_labels_of(found["labels"]) if "labels" in found else NO_LABELS,
+        factors={FactorId(factor): seconds(counts) for factor, counts in pairs(found.get("fa"))},
     )
 
 

@@ -1,9 +1,15 @@
-"""Lua scripts, read once from ``scripts/``. A script is the prelude and its own file, as one text."""
+"""Lua scripts, read once from ``scripts/``. A script is the prelude and its own file, as one text.
+
+A file that starts with ``-- include: NAME`` has ``prelude_NAME.lua`` between them.
+"""
 
 import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Final
+
+_INCLUDE: Final = "-- include: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +25,10 @@ def script(name: str) -> Script:
     """Return the script with this name. Raises FileNotFoundError for an unknown name: a bug, not an outcome."""
     folder = files("sidecar.store").joinpath("scripts")
     body = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
-    prelude = "" if body.startswith("-- standalone") else folder.joinpath("prelude.lua").read_text(encoding="utf-8")
-    text = prelude + body
+    parts = [] if body.startswith("-- standalone") else ["prelude"]
+    if body.startswith(_INCLUDE):
+        parts.append("prelude_" + body.partition("\n")[0].removeprefix(_INCLUDE))
+    text = "".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in parts) + body
     return Script(text, hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest())
 
 
@@ -30,5 +38,5 @@ def names() -> list[str]:
     return sorted(
         entry.name.removesuffix(".lua")
         for entry in folder.iterdir()
-        if entry.name.endswith(".lua") and entry.name != "prelude.lua"
+        if entry.name.endswith(".lua") and not entry.name.startswith("prelude")
     )

@@ -10,6 +10,7 @@ from sidecar.domain.sessions import NewProof
 from sidecar.domain.users import Actor, SessionId, UserId, UserRecord
 from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
+from sidecar.store.factor_proofs import FactorProof, FactorRequired, ProofRefused, proof_argument
 from sidecar.store.outcomes import ActorChanged, NoUser, Position, Stale
 from sidecar.store.rate_limiter import Rate
 from sidecar.store.scripting import milliseconds, run_read, run_write
@@ -114,14 +115,29 @@ class Ended:
     position: Position
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """Result of a step-up. ``counter``: of the session's current refresh token. ``ends_at``: Unix seconds."""
+
+    record: UserRecord
+    position: Position
+    counter: int
+    ends_at: int
+
+
 class Sessions:
     """Session operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def open(self, uid: UserId, *, expected_epoch: int, session: NewSession) -> Opened | Stale | NoUser:
-        """Open a session after a correct password. Returns Stale when the epoch has changed, NoUser when not active."""
+    async def open(
+        self, uid: UserId, *, expected_epoch: int, session: NewSession, proof: FactorProof | None = None
+    ) -> Opened | Stale | NoUser | FactorRequired | ProofRefused:
+        """Open a session after a correct password. Returns Stale when the epoch has changed, NoUser when not active.
+
+        ``proof``: of a second factor, used up in the same script. FactorRequired: the user has one, and it is missing.
+        """
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await run_write(
@@ -132,12 +148,17 @@ class Sessions:
             uid=uid,
             epoch=str(expected_epoch),
             session=session_argument(session),
+            proof=proof_argument(proof),
         )
         match reply["o"]:
             case "opened":
                 return Opened(record_of(account, reply["r"]), position_of(reply), ended=reply["ended"] == "1")
             case "stale":
                 return Stale(integer(reply["tv"]))
+            case "factor_required":
+                return FactorRequired()
+            case "spent" | "wrong" | "replayed" | "counter":
+                return ProofRefused()
             case _:
                 return NoUser()
 
@@ -192,6 +213,36 @@ class Sessions:
                 return ActorChanged()
             case _:
                 return SessionGone()
+
+    async def raise_(
+        self, actor: Actor, proofs: Sequence[NewProof], *, proof: FactorProof | None = None, rotate: bool = False
+    ) -> Raised | FactorRequired | ProofRefused | ActorChanged:
+        """Add ``proofs`` to the actor's session (R41). ``proof`` is used up in the same script (R34).
+
+        ``rotate``: the session's refresh tokens so far are replaced by the one of the returned counter.
+        """
+        if actor.user is None or (account := account_of(actor.user)) is None:
+            return ActorChanged()
+        reply = await run_write(
+            self._store,
+            "session_raise",
+            account,
+            actor,
+            uid=actor.user,
+            proofs=proofs_argument(proofs),
+            proof=proof_argument(proof),
+            rotate=rotate or None,
+        )
+        match reply["o"]:
+            case "raised":
+                record = record_of(account, reply["r"])
+                return Raised(record, position_of(reply), integer(reply["c"]), seconds(reply["ends"]))
+            case "factor_required":
+                return FactorRequired()
+            case "spent" | "wrong" | "replayed" | "counter":
+                return ProofRefused()
+            case _:
+                return ActorChanged()
 
     async def end(self, uid: UserId, sids: Sequence[SessionId], actor: Actor) -> Ended | SessionGone | ActorChanged:
         """End these sessions. Returns SessionGone when none of them is live."""

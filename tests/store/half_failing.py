@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from sidecar.domain.factors import FactorId
 from sidecar.domain.peps import Scope
 from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import AccountId, Actor, Status, UserRecord
@@ -14,6 +15,8 @@ from sidecar.store import connection, keys
 from sidecar.store.account_labels import AccountLabels
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.audit import Audit
+from sidecar.store.factor_proofs import ChallengeUse, FactorProof
+from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.maintenance.archive_records import flat
 from sidecar.store.peps import Peps
@@ -27,6 +30,8 @@ from tests.store.test_peps import created, pep_id
 
 OPERATOR = Actor.operator()
 ISSUER = "https://login.example"
+PHONE, LAPTOP = FactorId("totp_" + "a" * 16), FactorId("passkey_" + "a" * 16)
+DIGESTS = tuple(f"{number:064x}" for number in range(10))
 
 _FAILING = """
 local _before_failure, _command = %d, nil
@@ -176,7 +181,9 @@ class Scenarios:
         await created(Peps(self.store), member.account)
         await FederatedIdentities(self.store).link(member.account, issuer=ISSUER, subject="s", email=member.email)
         reply = await run_read(self.store, "backup_account", member.account)
-        put_away = {name: reply[name] or [] for name in ("a", "users", "invitations", "peps", "links", "seal")}
+        put_away = {
+            name: reply[name] or [] for name in ("a", "users", "factors", "invitations", "peps", "links", "seal")
+        }
         await self.town.users.sign_out_everywhere(member.id, OPERATOR)
         return Change(
             member.account,
@@ -293,6 +300,61 @@ class Scenarios:
             member.account,
             lambda: run_write(self.store, "recover_account", member.account, OPERATOR, **words, **more),
         )
+
+    async def _enrolled(self) -> tuple[Actor, Actor, UserRecord]:
+        """A member with two factors, one of which counts: an administrator, the member's actor and record."""
+        actor, member = await self._member()
+        own = await self.town.signed_in(member)
+        factors = Factors(self.store)
+        for factor, proof in ((PHONE, {"step": 1}), (LAPTOP, {"counter": 0})):
+            await factors.add(own, factor, sealed="s", ttl=60)
+            await factors.confirm(own, factor, name="N", codes=DIGESTS, wait=60, **proof)
+        return actor, own, member
+
+    async def factor_add(self) -> Change:
+        _, member = await self._member()
+        own = await self.town.signed_in(member)
+        return Change("", lambda: Factors(self.store).add(own, PHONE, sealed="s", ttl=60))
+
+    async def factor_confirm(self) -> Change:
+        _, member = await self._member()
+        own = await self.town.signed_in(member)
+        factors = Factors(self.store)
+        await factors.add(own, PHONE, sealed="s", ttl=60)
+        words = {"name": "Phone", "codes": DIGESTS, "wait": 60, "step": 7}
+        return Change(member.account, lambda: factors.confirm(own, PHONE, **words))
+
+    async def factor_rename(self) -> Change:
+        _, own, member = await self._enrolled()
+        return Change(member.account, lambda: Factors(self.store).rename(own, PHONE, "Other"))
+
+    async def factor_remove(self) -> Change:
+        _, own, member = await self._enrolled()
+        return Change(member.account, lambda: Factors(self.store).remove(own, PHONE))
+
+    async def factors_reset(self) -> Change:
+        actor, _, member = await self._enrolled()
+        return Change(member.account, lambda: Factors(self.store).reset(member.id, actor))
+
+    async def factors_confirm(self) -> Change:
+        actor, _, member = await self._enrolled()
+        return Change(member.account, lambda: Factors(self.store).confirm_all(member.id, actor))
+
+    async def recovery_codes(self) -> Change:
+        _, own, member = await self._enrolled()
+        return Change(member.account, lambda: Factors(self.store).replace_codes(own, DIGESTS))
+
+    async def factor_try(self) -> Change:
+        _, member = await self._member()
+        use = ChallengeUse(f"n{self.number}", 60)
+        return Change("", lambda: Factors(self.store).claim_attempt(member.id, use, code=True))
+
+    async def session_raise(self) -> Change:
+        """A step-up by a code, of a browser."""
+        _, own, member = await self._enrolled()
+        proof = FactorProof(Method.TOTP, PHONE, step=9, challenge=ChallengeUse(f"n{self.number}", 60))
+        proofs = (NewProof(Method.TOTP, PHONE),)
+        return Change(member.account, lambda: self.town.sessions.raise_(own, proofs, proof=proof, rotate=True))
 
     # Without an account: no cached record is affected --------------------------------------------------------------
 

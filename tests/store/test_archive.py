@@ -22,6 +22,7 @@ from sidecar.domain.users import Actor, Status
 from sidecar.identity.emails import is_normal, is_written
 from sidecar.store import keys, scripts
 from sidecar.store.audit import Audit
+from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.maintenance import archive, archive_forms, archive_records
 from sidecar.store.maintenance.backup import ArchiveRules, Backup, InvalidBackupError, Restored
@@ -44,6 +45,10 @@ async def lived(town, file):
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com", role="developer")
     await town.member(actor, admin.account, "d@example.com", role="marketer")
+    factors = Factors(town.store)
+    for factor, proof in ((f"totp_{'a' * 16}", {"step": 7}), (f"passkey_{'b' * 16}", {"counter": 3})):
+        await factors.add(actor, factor, sealed="s" * 60, ttl=60)
+        await factors.confirm(actor, factor, name="Phone", codes=("d" * 64,), wait=60, **proof)
     await town.users.change(actor, member.id, status=Status.SUSPENDED)
     await town.users.sign_out_everywhere(member.id, OPERATOR)
     await town.invite(actor, admin.account, "c@example.com", name="Zoë")
@@ -287,6 +292,14 @@ CRAFTED = {
     "user id with a colon": (colon, "'x:y'"),
     "user twice": (twice("users"), "occurs twice"),
     "invitation twice": (twice("invitations"), "occurs twice"),
+    "factor twice": (twice("factors"), "occurs twice"),
+    "factor of a foreign user": (field("factors", "u", "usr_aaaaaaaaaaaa_bbbbbbbbbbbb"), "who is no user of"),
+    "factor with an open secret": (field("factors", "sealed", "two words"), "sealed is not a sealed secret"),
+    "factor of another kind": (
+        lambda e: account(e)["data"]["factors"][0].__setitem__(0, "sms_" + "a" * 16),
+        "invalid, or an id of another account",
+    ),
+    "factor with a step before the first": (field("factors", "step", "-1"), "step is '-1'"),
     "key twice": (twice("peps"), "occurs twice"),
     "user is invited as well": (invited_member, "occurs twice"),
     "no administrator": (all_marketers, "no_administrator"),

@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
 
 import fakeredis
 import pytest
 
+from sidecar.domain.factors import FactorId
 from sidecar.domain.peps import PepId, Scope
+from sidecar.domain.sessions import Method
 from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.audit import Audit
 from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.factor_proofs import FactorProof
+from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import FederatedIdentities, Linked, LinkForbidden
 from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.live.fleet import Fleet
@@ -24,7 +29,7 @@ from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.store.outcomes import NoUser
 from sidecar.store.peps import PepCreated, Peps
-from sidecar.store.sessions import SessionGone
+from sidecar.store.sessions import Opened, SessionGone
 from tests.memory_store import store_over
 
 OPERATOR = Actor.operator()
@@ -286,6 +291,80 @@ async def test_R10_a_restore_keeps_later_bars_of_subjects(town, lived, tmp_path)
     assert await links.find(lived.account, "https://login.example", "s-1") is None
     assert await links.link(lived.account, subject="s-1", **linked) == LinkForbidden()
     assert (await Fsck(town.store).run()).clean
+
+
+PHONE, LAPTOP = FactorId("totp_" + "a" * 16), FactorId("passkey_" + "a" * 16)
+DIGESTS = tuple(f"{number:064x}" for number in range(10))
+
+
+async def enrolled(town, record):
+    actor, factors = await town.signed_in(record), Factors(town.store)
+    for factor, proof in ((PHONE, {"step": 7}), (LAPTOP, {"counter": 3})):
+        await factors.add(actor, factor, sealed=f"sealed-{factor}", ttl=60)
+        await factors.confirm(actor, factor, name="Phone", codes=DIGESTS, wait=0, **proof)
+    return actor
+
+
+async def signs_in(town, record, **proof):
+    record = await town.users.record(record.id)
+    outcome = await town.sessions.open(
+        record.id, expected_epoch=record.epoch, session=town.session(), proof=FactorProof(**proof)
+    )
+    return isinstance(outcome, Opened)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+async def test_R35_a_restore_brings_factors_and_voids_recovery_codes(town, lived, elsewhere, tmp_path, where):
+    await enrolled(town, lived)
+    await Backup(town.store).save(tmp_path / "backup")
+    assert DIGESTS[0] not in (tmp_path / "backup").read_text()
+    place = town if where == "here" else at(town, elsewhere)
+    await Backup(place.store).load(tmp_path / "backup")
+    held = await Factors(place.store).listing(lived.id)
+    assert {one.factor.id: one.sealed for one in held.factors} == {one: f"sealed-{one}" for one in (PHONE, LAPTOP)}
+    assert set((await place.users.record(lived.id)).factors) == {PHONE, LAPTOP}
+    assert held.recovery_codes == 0
+    assert not await signs_in(place, lived, method=Method.RECOVERY_CODE, digest=DIGESTS[0])
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+async def test_R35_a_restore_sets_no_step_and_no_counter_back(town, lived, elsewhere, tmp_path, where):
+    await enrolled(town, lived)
+    await Backup(town.store).save(tmp_path / "backup")
+    now = int(await town.now_ms() / 30000)
+    assert await signs_in(town, lived, method=Method.TOTP, factor=PHONE, step=now)
+    assert await signs_in(town, lived, method=Method.PASSKEY, factor=LAPTOP, counter=9)
+    place = town if where == "here" else at(town, elsewhere)
+    await Backup(place.store).load(tmp_path / "backup")
+    assert not await signs_in(place, lived, method=Method.TOTP, factor=PHONE, step=now)
+    assert await signs_in(place, lived, method=Method.TOTP, factor=PHONE, step=now + 4)
+    lowest = 9 if where == "here" else 3
+    assert not await signs_in(place, lived, method=Method.PASSKEY, factor=LAPTOP, counter=lowest)
+    assert await signs_in(place, lived, method=Method.PASSKEY, factor=LAPTOP, counter=10)
+
+
+async def test_a_factor_added_after_the_backup_is_gone(town, lived, tmp_path):
+    await Backup(town.store).save(tmp_path / "backup")
+    await enrolled(town, lived)
+    await Backup(town.store).load(tmp_path / "backup")
+    assert (await Factors(town.store).listing(lived.id)).factors == ()
+    home = keys.account(lived.account, town.store.partitions)
+    assert await town.store.command("KEYS", f"{home}:f:*") == []
+
+
+async def test_a_backup_without_factors_of_an_earlier_release_loads(town, lived, tmp_path):
+    await enrolled(town, lived)
+    file = tmp_path / "backup"
+    await Backup(town.store).save(file)
+    lines = file.read_bytes().splitlines(keepends=True)
+    entry = json.loads(lines[1])
+    del entry["data"]["factors"]
+    lines[1] = json.dumps(entry).encode() + b"\n"
+    end = json.loads(lines[-1])
+    end["sha256"] = hashlib.sha256(b"".join(lines[:-1])).hexdigest()
+    file.write_bytes(b"".join((*lines[:-1], json.dumps(end).encode() + b"\n")))
+    await Backup(town.store).load(file)
+    assert (await Factors(town.store).listing(lived.id)).factors == ()
 
 
 async def test_a_failed_backup_leaves_no_file(town, lived, tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ async def records(store, account: str) -> dict[str, object]:
     found: dict[str, object] = {}
     for key in await store.command("KEYS", f"{home}:*"):
         kind = key.removeprefix(home).split(":")[1]
-        if kind in {"u", "i", "pep", "links"}:  # a hash of the same password is no change
+        if kind in {"u", "i", "pep", "links", "factors"}:  # a hash of the same password is no change
             found[key] = sorted(pair for pair in await store.pairs("HGETALL", key) if pair[0] != "pw")
         elif kind == "us":
             found[key] = sorted(await store.command("ZRANGE", key, 0, -1))

@@ -22,6 +22,7 @@ MAX_INSTANT: Final = 253_402_300_799_999
 """End of the year 9999, in Unix milliseconds."""
 MAX_TEXT: Final = 512
 MAX_NAME: Final = 100
+MAX_SEALED: Final = 4096
 MAX_EMAIL: Final = 320
 MAX_DETAIL: Final = 256 * 1024
 """Maximum characters of an audit row's ``before`` or ``after``."""
@@ -175,6 +176,20 @@ USER: Final[Fields] = {
     "by": ACTOR.optional(),
     "byn": LABEL.optional(),
     "hold": HOLD.optional(),
+}
+FACTOR: Final[Fields] = {
+    "u": ValueFormat("a user id", lambda text: account_of(text) is not None),
+    "sealed": ValueFormat(
+        f"a sealed secret: 1 to {MAX_SEALED} printable ASCII characters",
+        lambda text: len(text) <= MAX_SEALED and _VERBATIM.fullmatch(text) is not None,
+        secret=True,
+    ),
+    "name": NAME,
+    "created": INSTANT,
+    "counts": INSTANT,
+    "used": INSTANT.optional(),
+    "step": COUNT.optional(),
+    "count": COUNT.optional(),
 }
 INVITATION: Final[Fields] = {
     "em": EMAIL,

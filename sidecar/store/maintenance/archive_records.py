@@ -4,7 +4,7 @@ Every error has the line, the record, the value and the remedy. Messages never s
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -13,13 +13,14 @@ from sidecar.domain.peps import account_of_pep
 from sidecar.domain.users import AccountId
 from sidecar.store.maintenance import archive_forms as forms
 from sidecar.store.maintenance.archive_forms import Fields, ValueFormat
+from sidecar.tokens.factor_secrets import is_factor_id
 from sidecar.tokens.ids import account_of, is_account_id
 
 MAX_ROWS: Final = 1000
 """Maximum audit rows per line; a backup writes 200."""
 MAX_PEPS: Final = 100
-MEMBERS: Final = ("a", "users", "invitations", "peps", "links", "seal")
-"""Members of an account's data, each a list."""
+MEMBERS: Final = ("a", "users", "factors", "invitations", "peps", "links", "seal")
+"""Members of an account's data, each a list. Backups without second factors lack ``factors``."""
 SHOWN: Final = 60
 ANOTHER: Final = "restore another backup, or make a new one with `sidecar backup`"
 
@@ -60,6 +61,7 @@ class ArchivedAccount:
     peps: tuple[Pair, ...]
     links: Mapping[str, str]
     seal: Mapping[str, str]
+    factors: tuple[Pair, ...] = ()
     rows: tuple[ArchivedAuditRow, ...] = ()
 
     @property
@@ -76,6 +78,7 @@ class ArchivedAccount:
         return {
             "a": flat(self.fields),
             "users": [[uid, flat(fields)] for uid, fields in self.users],
+            "factors": [[factor, flat(fields)] for factor, fields in self.factors],
             "invitations": [[uid, flat(fields)] for uid, fields in self.invitations],
             "peps": [[pep, flat(fields)] for pep, fields in self.peps],
             "links": flat(self.links),
@@ -144,6 +147,7 @@ def shown(text: str) -> str:
 def account_line(place: ArchiveLocation, entry: dict[str, Any]) -> ArchivedAccount:
     """Return the account of a line ``{"account", "data"}``."""
     account = account_id(place, entry)
+    entry["data"].setdefault("factors", [])
     data = members(place, entry["data"], dict.fromkeys(MEMBERS, list), account)
     fields = record(place, data["a"], forms.ACCOUNT, account)
     if fields["id"] != account:
@@ -157,6 +161,7 @@ def account_line(place: ArchiveLocation, entry: dict[str, Any]) -> ArchivedAccou
         tuple(_pairs(place, data["peps"], forms.PEP, account, "PEP key", account_of_pep)),
         _links(place, data["links"], account),
         record(place, data["seal"], forms.SEAL, f"{account}: the audit's seal"),
+        tuple(_pairs(place, data["factors"], forms.FACTOR, account, "factor", _account_of_factor(account))),
     )
     _distinct(archived)
     return archived
@@ -222,6 +227,11 @@ def _pairs(
         yield entry[0], record(place, entry[1], wanted, f"{noun} {entry[0]}")
 
 
+def _account_of_factor(account: AccountId) -> Callable[[str], AccountId | None]:
+    """Return a check of factor ids. They contain no account; `_distinct` checks their users."""
+    return lambda factor: account if is_factor_id(factor) else None
+
+
 def _links(place: ArchiveLocation, value: list[Any], account: AccountId) -> dict[str, str]:
     owner = f"{account}: a link"
     if len(value) % 2 or not all(isinstance(word, str) for word in value):
@@ -248,12 +258,17 @@ def _distinct(archived: ArchivedAccount) -> None:
         ("the PEP key", [pep for pep, _ in archived.peps]),
         ("the PEP key's name", [fields["name"] for _, fields in archived.peps]),
         ("a subject of one issuer for one user", linked),
+        ("the factor", [factor for factor, _ in archived.factors]),
     ):
         if (twice := _doubled(values)) is not None:
             place.refuse(f"{account}: {noun} {shown(twice)} occurs twice")
     for pep, fields in archived.peps:
         if fields["id"] != pep:
             place.refuse(f"PEP key {pep}: its record has the id {fields['id']}")
+    users = {uid for uid, _ in archived.users}
+    for factor, fields in archived.factors:
+        if fields["u"] not in users:
+            place.refuse(f"the factor {factor} belongs to {shown(fields['u'])}, who is no user of {account}")
     if len(archived.peps) > MAX_PEPS:
         place.refuse(f"{account} has {len(archived.peps)} PEP keys, more than {MAX_PEPS}")
 

@@ -1,3 +1,4 @@
+-- include: factors
 -- Delete all users. The account's hash stays: its id is never reused, its changes count on, its audit can be exported.
 local before = remembered()
 if before then return before end
@@ -8,6 +9,7 @@ local n = publish('account', '', '0', nil, true, { status = 'deleted' })
 local users, emails = redis.call('SMEMBERS', key('members')), redis.call('HKEYS', key('em'))
 for _, uid in ipairs(users) do
   end_sessions(uid)
+  drop_factors(uid)
   redis.call('DEL', key('u:' .. uid), key('us:' .. uid))
 end
 for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do

@@ -1,7 +1,13 @@
--- Read only: one account for a backup, without sessions, because a restore ends all of them.
-local users, invitations, peps = {}, {}, {}
+-- Read only: one account for a backup, without sessions, because a restore ends all of them, and without recovery codes,
+-- which a restore voids (R35).
+local users, factors, invitations, peps = {}, {}, {}, {}
 for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   users[#users + 1] = { uid, redis.call('HGETALL', key('u:' .. uid)) }
+  for id, counts in pairs(hash(key('factors:' .. uid))) do
+    local fields = redis.call('HGETALL', key('f:' .. id))
+    fields[#fields + 1], fields[#fields + 2] = 'counts', counts
+    factors[#factors + 1] = { id, fields }
+  end
 end
 for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(NOW - KEPT_MS), '+inf')) do
   invitations[#invitations + 1] = { uid, redis.call('HGETALL', key('i:' .. uid)) }
@@ -17,5 +23,5 @@ for i = 1, #flat, 2 do
   end
 end
 return answer({ o = account_lives() and 'account' or 'no_account', a = account, users = users,
-  invitations = invitations, peps = peps, links = redis.call('HGETALL', key('links')),
+  factors = factors, invitations = invitations, peps = peps, links = redis.call('HGETALL', key('links')),
   seal = redis.call('HGETALL', key('log:seal')) })

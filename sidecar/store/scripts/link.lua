@@ -1,8 +1,9 @@
+-- include: factors
 -- R10: link a subject of an external issuer to a user of this account, once: by an e-mail that the issuer has verified,
 -- or by A.uid, which an operator names. A user has at most one subject per issuer, so that a reassigned e-mail does not
 -- give access to its previous owner's account.
 -- The e-mail of a user may be unverified here, because another person may have used the invitation's link and chosen
--- the password. Then password and sessions are removed, and the e-mail counts as verified (R9).
+-- the password. Then password, second factors and sessions are removed, and the e-mail counts as verified (R9).
 -- `tvt` is unchanged: tokens issued so far stay valid, among them the token that links.
 local before = remembered()
 if before then return before end
@@ -32,6 +33,7 @@ local n = publish('user', uid, epoch, home, not proven or A.uid ~= nil)
 if not proven then
   redis.call('HSET', home, 'tv', epoch, 'pwtv', epoch, 'pw', '', 'ev', '1', 'changed', int(NOW))
   ended = end_sessions(uid)
+  drop_factors(uid)
 end
 redis.call('HSET', key('links'), A.link, uid)
 audit('user.linked', uid, { epoch = was[1], email_verified = proven },

@@ -156,6 +156,7 @@ local function record(uid)
   if fields.st then
     fields.pw = nil
     fields.ss = live_facts(uid)
+    fields.fa = redis.call('HGETALL', key('factors:' .. uid))
   else
     local holds = invited(uid)
     if not holds and not expired(uid) then return nil end

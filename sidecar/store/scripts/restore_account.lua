@@ -1,6 +1,8 @@
+-- include: factors
 -- Replace one account by its backup. Every epoch rises above both the backup's and the stored one, and no session is
 -- restored, so that older tokens stay invalid. PEP keys revoked in this store and external subjects forbidden in it are
--- not restored. Counters continue from the higher of both values.
+-- not restored. Counters continue from the higher of both values. Recovery codes are void, and neither steps nor counters
+-- of factors go back (R35).
 local before = remembered()
 if before then return before end
 local function fields(flat)
@@ -18,7 +20,8 @@ end
 local function most(one, other) return int(math.max(tonumber(one or '0'), tonumber(other or '0'))) end
 
 local here, was = hash(ACCT), fields(A.data.a)
-local epochs = {}
+local epochs, uses = {}, {}
+for _, pair in ipairs(A.data.factors or {}) do uses[pair[1]] = redis.call('HMGET', key('f:' .. pair[1]), 'step', 'count') end
 for _, pair in ipairs(A.data.users) do epochs[pair[1]] = redis.call('HGET', key('u:' .. pair[1]), 'tv') or '0' end
 -- Two events: copies of the account are invalid, and users removed since the backup may exist again.
 local seq = int(tonumber(most(here.seq, was.seq)) + 1)
@@ -26,7 +29,9 @@ send('account', '', '0', seq, false, { status = was.st })
 local n = send('restored', '', '0', seq, true, { status = was.st })
 for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   end_sessions(uid)
+  redis.call('DEL', key('rc:' .. uid))
   if not epochs[uid] then redis.call('DEL', key('u:' .. uid), key('us:' .. uid)) end
+  if not epochs[uid] then drop_factors(uid) end
 end
 for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do redis.call('DEL', key('i:' .. uid)) end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', key('pep:' .. id)) end
@@ -51,6 +56,27 @@ for _, pair in ipairs(A.data.users) do
   redis.call('SADD', key('members'), uid)
   redis.call('HSET', key('em'), user.em, uid)
   settle_admin(uid, user.role, user.st)
+end
+-- A code of the time of the restore may have been used after the backup: it and the next one are refused.
+local step = int(math.floor(NOW / STEP_MS) + 1)
+local listed = {}
+for _, pair in ipairs(A.data.factors or {}) do
+  local id, factor = pair[1], fields(pair[2])
+  local counts, uid = factor.counts, factor.u
+  factor.counts = nil
+  if factor.step then factor.step = most(most(factor.step, uses[id][1]), step) end
+  if factor.count then factor.count = most(factor.count, uses[id][2]) end
+  put(key('f:' .. id), factor)
+  listed[uid] = listed[uid] or {}
+  listed[uid][id] = counts
+end
+for _, pair in ipairs(A.data.users) do
+  local uid = pair[1]
+  local wanted = listed[uid] or {}
+  for id in pairs(factors_of(uid)) do
+    if not wanted[id] then redis.call('DEL', key('f:' .. id)) end
+  end
+  put(key('factors:' .. uid), wanted)
 end
 for _, pair in ipairs(A.data.invitations) do
   local uid, home, invitation = pair[1], key('i:' .. pair[1]), fields(pair[2])

@@ -17,7 +17,8 @@ local mailed = A.reset and A.reset.shown == false -- anything else verifies noth
 if A.reset then redis.call('HSET', home, 'ev', mailed and '1' or '0') end
 local former = A.by.uid == A.uid and A.by.role ~= '' and A.by.sid ~= '' and facts_of(A.by.sid) or nil
 end_sessions(A.uid)
-if A.session then open_session(A.uid, epoch, A.session, former) end
+-- R36: a link alone opens no session for a user with a second factor.
+if A.session and not (A.reset and has_factor(A.uid)) then open_session(A.uid, epoch, A.session, former) end
 local after = { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1', via = 'password' }
 if A.reset then
   after.via = mailed and 'mailed_link' or 'shown_link'

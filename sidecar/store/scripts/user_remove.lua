@@ -1,3 +1,4 @@
+-- include: factors
 -- Remove a member or an invited user, with seat, e-mail, sessions and invitation. The event is a tombstone.
 local before = remembered()
 if before then return before end
@@ -20,6 +21,7 @@ else
   if redis.call('HGET', key('em'), was.em) == A.uid then redis.call('HDEL', key('em'), was.em) end
   redis.call('DEL', key('u:' .. A.uid), key('us:' .. A.uid))
   drop_links(A.uid)
+  drop_factors(A.uid)
 end
 audit(waiting and 'invitation.revoked' or 'user.removed', A.uid,
   { email = was.em, name = was.name, role = was.role, status = was.st }, nil)
