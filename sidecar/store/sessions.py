@@ -100,10 +100,15 @@ class StoreBehind:
 
 @dataclass(frozen=True, slots=True)
 class SteppedUp:
-    """Result of a step-up. ``record``: with the session's new proofs."""
+    """Result of a step-up. ``record``: with the session's new proofs.
+
+    ``counter``: of the session's current refresh token. ``ends_at``: end of the session, in Unix seconds.
+    """
 
     record: UserRecord
     position: Position
+    counter: int
+    ends_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +118,6 @@ class Ended:
     record: UserRecord
     sessions: tuple[SessionId, ...]
     position: Position
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """Result of a step-up. ``counter``: of the session's current refresh token. ``ends_at``: Unix seconds."""
-
-    record: UserRecord
-    position: Position
-    counter: int
-    ends_at: int
 
 
 class Sessions:
@@ -196,53 +191,33 @@ class Sessions:
             case _:
                 return SessionGone()
 
-    async def step_up(self, actor: Actor, *proofs: NewProof) -> SteppedUp | SessionGone | ActorChanged:
+    async def step_up(
+        self, actor: Actor, *proofs: NewProof, proof: FactorProof | None = None, rotate: bool = False
+    ) -> SteppedUp | SessionGone | ActorChanged | FactorRequired | ProofRefused:
         """Add verified proofs to the actor's own session. Its end is unchanged (R41).
 
+        ``proof``: of a second factor, used up in the same script (R34). FactorRequired: the user has one, and it is
+        missing. ``rotate``: the refresh tokens so far are replaced by the one of the returned counter.
         Raises ValueError without a proof, and for an actor without a session.
         """
         if not proofs or actor.user is None or not actor.session:
             raise ValueError("a step-up needs a session and at least one proof")
         if (account := account_of(actor.user)) is None:
             return SessionGone()
-        reply = await run_write(self._store, "session_step_up", account, actor, proofs=proofs_argument(proofs))
-        match reply["o"]:
-            case "raised":
-                return SteppedUp(record_of(account, reply["r"]), position_of(reply))
-            case "actor_changed":
-                return ActorChanged()
-            case _:
-                return SessionGone()
-
-    async def raise_(
-        self, actor: Actor, proofs: Sequence[NewProof], *, proof: FactorProof | None = None, rotate: bool = False
-    ) -> Raised | FactorRequired | ProofRefused | ActorChanged:
-        """Add ``proofs`` to the actor's session (R41). ``proof`` is used up in the same script (R34).
-
-        ``rotate``: the session's refresh tokens so far are replaced by the one of the returned counter.
-        """
-        if actor.user is None or (account := account_of(actor.user)) is None:
-            return ActorChanged()
-        reply = await run_write(
-            self._store,
-            "session_raise",
-            account,
-            actor,
-            uid=actor.user,
-            proofs=proofs_argument(proofs),
-            proof=proof_argument(proof),
-            rotate=rotate or None,
-        )
+        words = {"proofs": proofs_argument(proofs), "proof": proof_argument(proof), "rotate": rotate or None}
+        reply = await run_write(self._store, "session_step_up", account, actor, **words)
         match reply["o"]:
             case "raised":
                 record = record_of(account, reply["r"])
-                return Raised(record, position_of(reply), integer(reply["c"]), seconds(reply["ends"]))
+                return SteppedUp(record, position_of(reply), integer(reply["c"]), seconds(reply["ends"]))
             case "factor_required":
                 return FactorRequired()
             case "spent" | "wrong" | "replayed" | "counter":
                 return ProofRefused()
-            case _:
+            case "actor_changed":
                 return ActorChanged()
+            case _:
+                return SessionGone()
 
     async def end(self, uid: UserId, sids: Sequence[SessionId], actor: Actor) -> Ended | SessionGone | ActorChanged:
         """End these sessions. Returns SessionGone when none of them is live."""

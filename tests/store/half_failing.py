@@ -224,9 +224,13 @@ class Scenarios:
         return Change("", lambda: run_write(self.store, "sessions_migrate", member.account, OPERATOR, **words))
 
     async def session_step_up(self) -> Change:
-        _, member = await self._member()
-        actor = await self.town.signed_in(member)
-        return Change(member.account, lambda: self.town.sessions.step_up(actor, NewProof(Method.PASSWORD)))
+        """A step-up by a code, of a browser."""
+        _, own, member = await self._enrolled()
+        proof = FactorProof(Method.TOTP, PHONE, step=9, challenge=ChallengeUse(f"n{self.number}", 60))
+        return Change(
+            member.account,
+            lambda: self.town.sessions.step_up(own, NewProof(Method.TOTP, PHONE), proof=proof, rotate=True),
+        )
 
     async def user_change(self) -> Change:
         """An administrator is suspended: role, status, index and sessions."""
@@ -348,13 +352,6 @@ class Scenarios:
         _, member = await self._member()
         use = ChallengeUse(f"n{self.number}", 60)
         return Change("", lambda: Factors(self.store).claim_attempt(member.id, use, code=True))
-
-    async def session_raise(self) -> Change:
-        """A step-up by a code, of a browser."""
-        _, own, member = await self._enrolled()
-        proof = FactorProof(Method.TOTP, PHONE, step=9, challenge=ChallengeUse(f"n{self.number}", 60))
-        proofs = (NewProof(Method.TOTP, PHONE),)
-        return Change(member.account, lambda: self.town.sessions.raise_(own, proofs, proof=proof, rotate=True))
 
     # Without an account: no cached record is affected --------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from sidecar.store.factors import (
     TooManyFactors,
 )
 from sidecar.store.outcomes import ActorChanged, Changed, NoUser, Unchanged
-from sidecar.store.sessions import Opened, Raised
+from sidecar.store.sessions import Opened, SessionGone, SteppedUp
 
 OPERATOR = Actor.operator()
 DAY = 86400.0
@@ -185,7 +185,7 @@ async def test_R36_a_password_alone_opens_no_session_beside_a_factor(town, facto
     await enrol(factors, actor, phone())
     refused = await town.sessions.open(admin.id, expected_epoch=1, session=town.session())
     assert isinstance(refused, FactorRequired)
-    assert isinstance(await town.sessions.raise_(actor, (NewProof(Method.PASSWORD),)), FactorRequired)
+    assert isinstance(await town.sessions.step_up(actor, NewProof(Method.PASSWORD)), FactorRequired)
 
 
 async def test_R34_fifty_parallel_sign_ins_with_one_code_one_passes(town, factors):
@@ -201,10 +201,10 @@ async def test_R34_a_step_is_used_once_by_sign_in_and_step_up(town, factors):
     await enrol(factors, actor, phone(), step=20)
     assert isinstance(await open_with(town, admin, totp(20)), ProofRefused), "the code that confirmed the factor"
     assert isinstance(await open_with(town, admin, totp(21)), Opened)
-    again = await town.sessions.raise_(actor, (NewProof(Method.TOTP, phone()),), proof=totp(21))
+    again = await town.sessions.step_up(actor, NewProof(Method.TOTP, phone()), proof=totp(21))
     assert isinstance(again, ProofRefused)
-    raised = await town.sessions.raise_(actor, (NewProof(Method.TOTP, phone()),), proof=totp(22))
-    assert isinstance(raised, Raised)
+    raised = await town.sessions.step_up(actor, NewProof(Method.TOTP, phone()), proof=totp(22))
+    assert isinstance(raised, SteppedUp)
     assert isinstance(await open_with(town, admin, totp(21)), ProofRefused), "steps never go back"
 
 
@@ -404,8 +404,8 @@ async def test_R41_a_step_up_raises_only_the_session_that_asked(town, factors):
     admin, actor = await admin_of(town)
     other = await town.signed_in(admin)
     before = (await town.users.record(admin.id)).sessions
-    raised = await town.sessions.raise_(actor, (NewProof(Method.PASSWORD),))
-    assert isinstance(raised, Raised)
+    raised = await town.sessions.step_up(actor, NewProof(Method.PASSWORD))
+    assert isinstance(raised, SteppedUp)
     assert [proof.method for proof in raised.record.sessions[actor.session].methods] == [Method.PASSWORD]
     assert raised.record.sessions[other.session].methods == ()
     assert raised.record.sessions[actor.session].ends_at == before[actor.session].ends_at, "never longer"
@@ -416,7 +416,7 @@ async def test_R41_a_step_up_raises_only_the_session_that_asked(town, factors):
 async def test_R41_a_browser_gets_the_next_refresh_token(town, factors):
     admin, actor = await admin_of(town)
     before = (await town.users.record(admin.id)).sessions[actor.session].ends_at
-    raised = await town.sessions.raise_(actor, (NewProof(Method.PASSWORD),), rotate=True)
+    raised = await town.sessions.step_up(actor, NewProof(Method.PASSWORD), rotate=True)
     assert (raised.counter, raised.ends_at) == (1, before)
     rotated = await town.sessions.rotate(admin.id, actor.session, 1, ttl=3600.0)
     assert rotated.counter == 2
@@ -439,4 +439,4 @@ async def test_an_ended_session_is_not_raised(town, factors, ended):
             await town.sessions.open(bob.id, expected_epoch=bob.epoch, session=session)
             bobs = Actor(bob.id, bob.role, bob.epoch, session.id)
             await town.pass_by(20)
-    assert isinstance(await town.sessions.raise_(bobs, (NewProof(Method.PASSWORD),)), ActorChanged)
+    assert isinstance(await town.sessions.step_up(bobs, NewProof(Method.PASSWORD)), SessionGone | ActorChanged)

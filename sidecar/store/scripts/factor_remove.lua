@@ -8,8 +8,9 @@ if not factors[A.id] then return already({ o = 'gone' }) end
 local name, last = redis.call('HGET', key('f:' .. A.id), 'name') or '', count_factors(factors) == 1
 
 local n = publish('user', A.uid, redis.call('HGET', home, 'tv'), home, true)
-forget_proofs(A.uid, not last and A.id or nil)
+drop_factor(A.uid, string.match(A.id, '^%a+'), A.id)
 if last then
+  drop_factor(A.uid, 'recovery-code', '')
   drop_factors(A.uid)
 else
   redis.call('HDEL', key('factors:' .. A.uid), A.id)

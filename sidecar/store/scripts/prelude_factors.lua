@@ -63,26 +63,6 @@ local function reject_proof(uid, proof, reason)
   return outcome(reason)
 end
 
--- Add proofs of now to a live session (R41: its end stays).
-local function raise_session(uid, sid, proofs)
-  local place = key('s:' .. sid)
-  redis.call('HSET', place, 'by', add_proofs(redis.call('HGET', place, 'by') or '', proofs))
-  if renews_sign_in(uid, proofs, false) then redis.call('HSET', place, 'at', int(NOW)) end
-end
-
--- Take the proofs of a factor out of every session of the user. Without `factor`: those of all factors and codes.
-local function forget_proofs(uid, factor)
-  for _, sid in ipairs(redis.call('ZRANGE', key('us:' .. uid), 0, -1)) do
-    local kept, text = {}, redis.call('HGET', key('s:' .. sid), 'by') or ''
-    for word in string.gmatch(text, '%S+') do
-      local method, id = string.match(word, '^(.*):(.*):%d+$')
-      local gone = FACTORS[method] and (not factor or id == factor)
-      if not gone then kept[#kept + 1] = word end
-    end
-    if text ~= '' then redis.call('HSET', key('s:' .. sid), 'by', table.concat(kept, ' ')) end
-  end
-end
-
 -- Remove all factors of a user, with recovery codes and the count of wrong codes.
 local function drop_factors(uid)
   for id in pairs(factors_of(uid)) do redis.call('DEL', key('f:' .. id)) end
