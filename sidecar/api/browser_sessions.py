@@ -14,39 +14,45 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from sidecar.api.factor_serializers import to_challenge
 from sidecar.api.login_metrics import count_login
+from sidecar.api.session_cookies import (
+    SESSION,
+    cleared_cookies,
+    problem_of,
+    refuse_other_page,
+    render_problem,
+    session_cookies,
+)
 from sidecar.domain.access import CredentialSource
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Actor, SessionId, UserId
-from sidecar.gateways.cookie_filter import SessionCookies, refresh_name, session_cookies_of
+from sidecar.gateways.cookie_filter import SessionCookies, session_cookies_of
 from sidecar.http.authorization import explain_cross_site, identify
-from sidecar.http.context import AppContext, PublicConfig
-from sidecar.http.credentials import HOST_COOKIE, authorization
-from sidecar.http.csrf import origin_of, same_site
+from sidecar.http.context import AppContext
+from sidecar.http.credentials import authorization
+from sidecar.http.csrf import same_site
 from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.headers import header_values
-from sidecar.http.problems import of_reason, overloaded, problem_answer, rate_limited
+from sidecar.http.problems import overloaded, rate_limited
 from sidecar.http.request import Request, Response
-from sidecar.http.response import REALM, RawResponse
 from sidecar.http.schemas import Secret, Text
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
-from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
+from sidecar.identity.login import AccountRequired, FirstStep, ResetRequired, SecondFactorRequired, SignIn
 from sidecar.identity.revocation_wait import already_everywhere
 from sidecar.identity.sessions import Grant, InvalidGrant, Issuer, refresh
 from sidecar.store.errors import gather_all
-from sidecar.store.outcomes import ActorChanged, Position
+from sidecar.store.outcomes import ActorChanged, NoUser, Position
 from sidecar.store.sessions import StoreBehind
+from sidecar.tokens.challenges import ChallengePurpose
 from sidecar.tokens.claims import Claims
 
-SESSION: Final = "/v1/session"
 REFRESH: Final = "/v1/session/refresh"
 
 MAX_PROOFS: Final = 8
 """Access cookies that a sign-out verifies. A browser has one, and each costs a signature verification."""
-
-Headers = tuple[tuple[str, str], ...]
 
 
 class SignInBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,33 +71,39 @@ async def sign_in(call: Request[SignInBody]) -> Response | Problem:
 
     Otherwise another site could sign its visitor in to a foreign account.
     """
-    refused = _refused(call)
+    refused = refuse_other_page(call)
     if refused is not None:
         return refused
     account = call.body.account
     claim = SignIn(call.body.username, call.body.password, account if isinstance(account, str) and account else None)
     outcome = await call.app.people.login.sign_in(claim, call.client)
     count_login(call, outcome)
+    if isinstance(outcome, SecondFactorRequired):
+        return await second_step(call, outcome)
     return _signed_in(call, outcome)
 
 
-def _refused(call: Request[SignInBody]) -> Problem | None:
-    ours = origin_of(call.app.public_config.public_url)
-    if header_values(call.headers, b"origin") != [ours.encode("latin-1")]:
-        detail = explain_cross_site(call.app, call.headers) or f"send exactly one Origin, {ours}"
-        return _of(call, Reason.CROSS_SITE, detail)
-    types = header_values(call.headers, b"content-type")
-    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/json":
-        return Problem(Code.BAD_REQUEST, "Content-Type must be application/json")
-    return None
+async def second_step(call: Request[SignInBody], required: SecondFactorRequired) -> Problem:
+    """Return the challenge of a user whose password was right (R36)."""
+    issued = await call.app.people.factor_sign_in.challenge(required.record.id, ChallengePurpose.SIGN_IN)
+    if isinstance(issued, NoUser):
+        return _signed_out()
+    extra = msgspec.to_builtins(to_challenge(issued))
+    return Problem(
+        Code.SECOND_FACTOR_REQUIRED, "the password is right; answer the challenge at POST /v1/session/factor", extra
+    )
 
 
-def _signed_in(call: Request[SignInBody], outcome: LoginOutcome) -> Response | Problem:
+def _signed_out() -> Problem:
+    return Problem(Code.INVALID_CREDENTIALS, "the e-mail or the password is wrong or no longer valid")
+
+
+def _signed_in(call: Request[SignInBody], outcome: FirstStep) -> Response | Problem:
     match outcome:
         case Grant():
             return Response(204, None, session_cookies(call, outcome))
         case InvalidGrant():
-            return Problem(Code.INVALID_CREDENTIALS, "the e-mail or the password is wrong or no longer valid")
+            return _signed_out()
         case AccountRequired():
             accounts = [{"id": one.id, "name": one.name} for one in outcome.accounts]
             extra = {"accounts": accounts} if accounts else {}
@@ -116,26 +128,26 @@ async def renew(call: Request[None]) -> Response | Problem:
     if isinstance(sent, Problem):
         return sent
     if not sent.refresh or not sent.access:
-        return _of(call, Reason.MISSING_TOKEN)
+        return problem_of(call, Reason.MISSING_TOKEN)
     if len(sent.access) > 1:
-        return _of(call, Reason.BAD_REQUEST)
+        return problem_of(call, Reason.BAD_REQUEST)
     claims = call.app.pdp.session_of(sent.access[0])
     if isinstance(claims, Reason):
-        return _of(call, claims)
+        return problem_of(call, claims)
     people = call.app.people
     fitting = _fitting_refresh(people.issuer, sent.refresh, claims)
     if fitting is None:
-        return _of(call, Reason.SESSION_ENDED)
+        return problem_of(call, Reason.SESSION_ENDED)
     outcome = await refresh(people.issuer, people.sessions, people.fleet, fitting, call.client)
     match outcome:
         case Grant():
             return Response(204, None, session_cookies(call, outcome))
         case InvalidGrant():
-            return _of(call, Reason.SESSION_ENDED)
+            return problem_of(call, Reason.SESSION_ENDED)
         case Limited(retry_after):
             return rate_limited(retry_after)
         case StoreBehind():
-            return _of(call, Reason.STORE_UNAVAILABLE)
+            return problem_of(call, Reason.STORE_UNAVAILABLE)
         case _:
             assert_never(outcome)
 
@@ -153,22 +165,22 @@ async def sign_out(call: Request[None]) -> Response | Problem:
         return sent
     proven = _proven_sessions(call.app, sent)
     if isinstance(proven, Reason):
-        return _of(call, proven)
+        return problem_of(call, proven)
     await _end_sessions(call, proven)
-    return Response(204, None, _cleared(call.app.public_config))
+    return Response(204, None, cleared_cookies(call.app.public_config))
 
 
 async def _sign_out_bearer(call: Request[None]) -> Response | Problem:
     """End the session of the Authorization header. Cookies beside it are ignored (R4)."""
     credential = authorization(call.headers)
     if isinstance(credential, Reason):
-        return _of(call, credential)
+        return problem_of(call, credential)
     if credential.proof is CredentialSource.HEADER:
         caller = await identify(call.app, "DELETE", call.headers)
         if isinstance(caller, Reason):
-            return _of(call, caller)
+            return problem_of(call, caller)
         await _end_sessions(call, {caller.record.id: {caller.claims.session}})
-    return Response(204, None, _cleared(call.app.public_config))
+    return Response(204, None, cleared_cookies(call.app.public_config))
 
 
 def _cookies(call: Request[None]) -> SessionCookies | Problem:
@@ -178,10 +190,10 @@ def _cookies(call: Request[None]) -> SessionCookies | Problem:
     """
     if header_values(call.headers, b"authorization"):
         credential = authorization(call.headers)
-        return _of(call, credential) if isinstance(credential, Reason) else SessionCookies((), ())
+        return problem_of(call, credential) if isinstance(credential, Reason) else SessionCookies((), ())
     found = session_cookies_of(call.headers, call.app.public_config.cookie)
     if found.any and not same_site(call.headers, method="POST", origins=call.app.public_config.origins):
-        return _of(call, Reason.CROSS_SITE, explain_cross_site(call.app, call.headers))
+        return problem_of(call, Reason.CROSS_SITE, explain_cross_site(call.app, call.headers))
     return found
 
 
@@ -226,44 +238,6 @@ async def _end_sessions(call: Request[Any], proven: Mapping[UserId, set[SessionI
 
     positions = await gather_all(*(end(user, sessions) for user, sessions in proven.items()))
     await gather_all(*(already_everywhere(people.fleet, position) for position in positions))
-
-
-def session_cookies(call: Request[Any], grant: Grant) -> Headers:
-    """Return both cookies of a new pair, with the lifetime of the session.
-
-    An access cookie with an expired token still proves the browser's session (R5).
-    """
-    public_config, seconds = call.app.public_config, call.app.people.issuer.refresh_ttl
-    return (
-        _cookie(public_config, public_config.cookie, grant.access_token, seconds),
-        _cookie(public_config, refresh_name(public_config.cookie), grant.refresh_token, seconds),
-    )
-
-
-def _cleared(public_config: PublicConfig) -> Headers:
-    return (
-        _cookie(public_config, public_config.cookie, "", 0),
-        _cookie(public_config, refresh_name(public_config.cookie), "", 0),
-    )
-
-
-def _cookie(public_config: PublicConfig, name: str, value: str, seconds: int) -> tuple[str, str]:
-    """Return a Set-Cookie header. No Domain: only this host receives it. Secure if the public URL is https (R4)."""
-    path, site = ("/", "Lax") if name == public_config.cookie else (SESSION, "Strict")
-    secure = "; Secure" if public_config.cookie == HOST_COOKIE else ""
-    return "Set-Cookie", f"{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly{secure}; SameSite={site}"
-
-
-def _of(call: Request[Any], reason: Reason, detail: str = "") -> Problem:
-    return of_reason(reason, call.generation.id if call.generation else "", detail)
-
-
-def render_problem(problem: Problem) -> RawResponse:
-    """Render a problem. Each 401 gets a challenge, also for a wrong password (RFC 9110 section 11.6.1)."""
-    answer = problem_answer(problem)
-    if answer.status != 401 or any(name == "WWW-Authenticate" for name, _ in answer.headers):
-        return answer
-    return RawResponse(answer.status, (*answer.headers, ("WWW-Authenticate", f'Bearer realm="{REALM}"')), answer.body)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

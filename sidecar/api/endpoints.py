@@ -4,7 +4,19 @@ A row without a requirement fails type checking; ``Require.OPEN`` must be explic
 not rows: they accept any method and never return 404 (see openapi/checks.py).
 """
 
-from sidecar.api import audit, browser_sessions, check_api, health, me, password_reset, policy, users
+from sidecar.api import (
+    audit,
+    browser_sessions,
+    check_api,
+    factors,
+    health,
+    me,
+    password_reset,
+    policy,
+    second_factor,
+    user_factors,
+    users,
+)
 from sidecar.api.authzen import evaluation, search
 from sidecar.api.oauth import revocation_introspection, token_endpoint
 from sidecar.api.openapi import document
@@ -30,9 +42,12 @@ CHECKS: tuple[Endpoint, ...] = (
 API: tuple[Endpoint, ...] = (
     *token_endpoint.ENDPOINTS,
     *browser_sessions.ENDPOINTS,
+    *second_factor.ENDPOINTS,
     *me.ENDPOINTS,
+    *factors.ENDPOINTS,
     *password_reset.ENDPOINTS,
     *users.ENDPOINTS,
+    *user_factors.ENDPOINTS,
     *audit.ENDPOINTS,
     *policy.ENDPOINTS,
     document.endpoint(lambda: document.EndpointTables(CHECKS, API, OPS)),

@@ -4,8 +4,8 @@ from typing import assert_never
 
 import msgspec
 
-from sidecar.api.browser_sessions import session_cookies
 from sidecar.api.serializers import revocation_headers, to_me, to_revocation, to_seats, to_session
+from sidecar.api.session_cookies import session_cookies
 from sidecar.domain.access import CredentialSource
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import SessionId
@@ -17,7 +17,8 @@ from sidecar.http.request import Request, Response
 from sidecar.identity.display_names import clean_person
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
-from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WrongPassword
+from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword
+from sidecar.identity.password_proof import WrongPassword
 from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.profile import Renamed
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied

@@ -42,7 +42,7 @@ async def sessions(call: Request[None]) -> Response | Problem:
         call.actor, call.policy, call.caller.record.account, call.names["id"]
     )
     if not isinstance(outcome, list):
-        return _refused(outcome)
+        return refused_credential(outcome)
     return Response(200, schemas.Sessions([to_session(one, call.caller.claims.session) for one in outcome]))
 
 
@@ -51,13 +51,13 @@ async def sign_out(call: Request[None]) -> Response | Problem:
 
     All sidecars reject them when the response is sent.
     """
-    if _is_own(call):
+    if is_own(call):
         return Problem(Code.USE_ME, "this is your own user; DELETE /v1/me/sessions ends your other sessions")
     outcome = await call.app.people.credentials.sign_out(
         call.actor, call.policy, call.caller.record.account, call.names["id"]
     )
     if not isinstance(outcome, Revocation):
-        return _refused(outcome)
+        return refused_credential(outcome)
     return Response(204, None, revocation_headers(outcome))
 
 
@@ -66,7 +66,7 @@ async def reset_password(call: Request[ResetRequestBody]) -> Response | Problem:
 
     With ``show`` the response contains a link as well, once, and the audit has it. Its use makes the e-mail unverified.
     """
-    if _is_own(call):
+    if is_own(call):
         return Problem(Code.USE_ME, "this is your own user; POST /v1/me/password changes your password")
     outcome = await call.app.people.credentials.send_reset(
         call.actor, call.policy, call.caller.record.account, call.names["id"], show=call.body.show
@@ -78,15 +78,16 @@ async def reset_password(call: Request[ResetRequestBody]) -> Response | Problem:
         case NotActive():
             return Problem(Code.NOT_ACTIVE, "the user is suspended or held for review; make the user active first")
         case _:
-            return _refused(outcome)
+            return refused_credential(outcome)
 
 
-def _is_own(call: Request[Any]) -> bool:
+def is_own(call: Request[Any]) -> bool:
     """Return whether the caller names itself. A stolen session must not replace the password without the old one."""
     return call.names["id"] == call.caller.record.id
 
 
-def _refused(outcome: Refused) -> Problem:
+def refused_credential(outcome: Refused) -> Problem:
+    """Return the problem of a change of another user's credentials."""
     match outcome:
         case NoUser():
             return not_found("user")

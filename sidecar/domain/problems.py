@@ -32,6 +32,12 @@ class Code(StrEnum):
     INVALID_CREDENTIALS = "invalid_credentials"
     ACCOUNT_REQUIRED = "account_required"
     PASSWORD_RESET_REQUIRED = "password_reset_required"
+    SECOND_FACTOR_REQUIRED = "second_factor_required"
+    WRONG_CODE = "wrong_code"
+    STEP_UP_REQUIRED = "step_up_required"
+    PASSKEYS_UNAVAILABLE = "passkeys_unavailable"
+    TOO_MANY_FACTORS = "too_many_factors"
+    NO_FACTOR = "no_factor"
     INVALID_EMAIL = "invalid_email"
     UNKNOWN_ROLE = "unknown_role"
     WRONG_PASSWORD = "wrong_password"
@@ -70,6 +76,12 @@ STATUSES: dict[Code, int] = {
     Code.INVALID_CREDENTIALS: 401,
     Code.ACCOUNT_REQUIRED: 400,
     Code.PASSWORD_RESET_REQUIRED: 403,
+    Code.SECOND_FACTOR_REQUIRED: 401,
+    Code.WRONG_CODE: 401,
+    Code.STEP_UP_REQUIRED: 401,
+    Code.PASSKEYS_UNAVAILABLE: 409,
+    Code.TOO_MANY_FACTORS: 409,
+    Code.NO_FACTOR: 409,
     Code.INVALID_EMAIL: 422,
     Code.UNKNOWN_ROLE: 422,
     Code.WRONG_PASSWORD: 403,
@@ -90,14 +102,15 @@ class Problem:
     """Error response of the API. ``detail`` names the object, the value and the remedy, never a secret.
 
     ``extra`` holds further members of the body (RFC 9457 section 3.2). ``retry_after`` is the header's value in
-    seconds.
+    seconds. ``as_status`` replaces the code's status at a step-up, where a wrong password is a failed authentication.
     """
 
     code: Code
     detail: str
     extra: dict[str, Any] = field(default_factory=dict)
     retry_after: int | None = None
+    as_status: int | None = None
 
     @property
     def status(self) -> int:
-        return STATUSES[self.code]
+        return self.as_status or STATUSES[self.code]

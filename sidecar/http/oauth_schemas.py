@@ -1,6 +1,6 @@
 """Structs of the OAuth endpoints (RFC 6749, 7517, 7662, 8414), for their responses and for the OpenAPI document."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -17,6 +17,18 @@ class PasswordGrant(msgspec.Struct, frozen=True):
 class RefreshGrant(msgspec.Struct, frozen=True):
     grant_type: Literal["refresh_token"]
     refresh_token: str
+
+
+MFA_GRANT: Final = "urn:policy-sidecar:mfa"
+
+
+class MfaGrant(msgspec.Struct, frozen=True):
+    """Second step of the password grant, with its ``mfa_token``. Exactly one of ``otp`` and ``recovery_code``."""
+
+    grant_type: Literal["urn:policy-sidecar:mfa"]
+    mfa_token: str
+    otp: str | msgspec.UnsetType = msgspec.UNSET
+    recovery_code: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class TokenQuery(msgspec.Struct, frozen=True):

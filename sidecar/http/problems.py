@@ -78,6 +78,8 @@ def problem_answer(problem: Problem) -> RawResponse:
         headers += [("X-Auth-Reason", reason.value), ("X-Auth-Generation", problem.extra["generation"])]
         if problem.status == 401:
             headers.append(("WWW-Authenticate", challenge(reason)))
+    if problem.code is Code.STEP_UP_REQUIRED:
+        headers.append(("WWW-Authenticate", step_up_challenge(problem)))
     if "allow" in problem.extra:
         headers.append(("Allow", problem.extra["allow"]))
     if problem.retry_after is not None:
@@ -120,6 +122,22 @@ def refusal(outcome: Refusal) -> Problem:
             return Problem(Code.IDEMPOTENCY_MISMATCH, "this Idempotency-Key was used with another body; use a new key")
         case _:
             assert_never(outcome)
+
+
+def step_up_challenge(problem: Problem) -> str:
+    """Return the challenge of RFC 9470 section 3. ``max_age`` is a member of the problem."""
+    error = 'error="insufficient_user_authentication", error_description="a recent proof of the sign-in is required"'
+    return f'Bearer realm="{REALM}", {error}, max_age="{problem.extra["max_age"]}"'
+
+
+def step_up_required(max_age: int) -> Problem:
+    """Return the problem of a call that needs a recent proof of the sign-in. ``max_age``: seconds."""
+    return Problem(
+        Code.STEP_UP_REQUIRED,
+        f"prove your sign-in again: POST /v1/session/step-up; the last proof must be at most {max_age // 60} minutes "
+        "old, and of a second factor if you have one",
+        {"max_age": max_age},
+    )
 
 
 def actor_changed() -> Problem:

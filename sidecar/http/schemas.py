@@ -31,11 +31,13 @@ class ProblemBody(msgspec.Struct, frozen=True):
     detail: str
 
 
-class OAuthError(msgspec.Struct, frozen=True):
-    """OAuth error (RFC 6749 section 5.2)."""
+class OAuthError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """OAuth error (RFC 6749 section 5.2). With ``mfa_required``: the challenge and the methods that answer it."""
 
     error: str
     error_description: str
+    mfa_token: str | msgspec.UnsetType = msgspec.UNSET
+    methods: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -66,7 +66,7 @@ class CredentialAdmin:
         self, actor: Actor, generation: Generation, account: AccountId, user: str
     ) -> list[Session] | Refused:
         """Return the live sessions of a user of ``account``, newest first."""
-        target = await self._target(actor, generation, account, user)
+        target = await managed_user(self._users, actor, generation, account, user)
         return await self._sessions.listing(target.id) if isinstance(target, UserRecord) else target
 
     async def sign_out(
@@ -77,7 +77,7 @@ class CredentialAdmin:
             return limited
         outcome: Revocation | Refused = ActorChanged()
         for _ in range(2):
-            target = await self._target(actor, generation, account, user)
+            target = await managed_user(self._users, actor, generation, account, user)
             if not isinstance(target, UserRecord):
                 return target
             done = await self._users.sign_out_everywhere(target.id, actor, expected_role=target.role)
@@ -96,7 +96,7 @@ class CredentialAdmin:
             return limited
         outcome: ResetSentOutcome = ActorChanged()
         for _ in range(2):
-            target = await self._target(actor, generation, account, user)
+            target = await managed_user(self._users, actor, generation, account, user)
             if not isinstance(target, UserRecord):
                 return target
             if not target.may_sign_in:
@@ -136,14 +136,15 @@ class CredentialAdmin:
         link = self._reset.link(target)
         return (reset_mail(target.mailbox, [(account.name, link.url)], link.expires_at),)
 
-    async def _target(
-        self, actor: Actor, generation: Generation, account: AccountId, user: str
-    ) -> UserRecord | Refused:
-        """Return the user if the actor's role covers theirs (R11) and the invitation is accepted."""
-        target = await self._users.record(UserId(user)) if account_of(user) == account else None
-        if target is None:
-            return NoUser()
-        refused = check_assignment(generation, actor, current=target.role, new=None)
-        if refused is not None:
-            return refused
-        return StillInvited() if target.status in {Status.INVITED, Status.EXPIRED} else target
+
+async def managed_user(
+    users: Users, actor: Actor, generation: Generation, account: AccountId, user: str
+) -> UserRecord | Refused:
+    """Return the user if the actor's role covers theirs (R11) and the invitation is accepted."""
+    target = await users.record(UserId(user)) if account_of(user) == account else None
+    if target is None:
+        return NoUser()
+    refused = check_assignment(generation, actor, current=target.role, new=None)
+    if refused is not None:
+        return refused
+    return StillInvited() if target.status in {Status.INVITED, Status.EXPIRED} else target

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.domain.sessions import Method, NewProof
-from sidecar.domain.users import AccountId
+from sidecar.domain.users import AccountId, UserRecord
 from sidecar.identity.emails import Email, normalise
 from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hash_limits import Limited, LoginLimits, Reservation
@@ -70,7 +70,15 @@ class ResetRequired:
     """Correct password that must be reset, because the store may have lost a later one."""
 
 
-LoginOutcome = Grant | InvalidGrant | AccountRequired | ResetRequired | Limited | Overloaded
+@dataclass(frozen=True, slots=True)
+class SecondFactorRequired:
+    """Correct password of a user with a second factor. No session is open."""
+
+    record: UserRecord
+
+
+FirstStep = Grant | InvalidGrant | AccountRequired | ResetRequired | Limited | Overloaded
+LoginOutcome = FirstStep | SecondFactorRequired
 
 
 class Login:
@@ -191,7 +199,9 @@ class Login:
         found = [await self._accounts.find(one.record.account) for one, _ in right]
         return tuple(sorted((AccountOption(one.id, one.name) for one in found if one), key=lambda option: option.name))
 
-    async def _open(self, found: Credentials, client: Client) -> Grant | InvalidGrant | ResetRequired:
+    async def _open(
+        self, found: Credentials, client: Client
+    ) -> Grant | InvalidGrant | ResetRequired | SecondFactorRequired:
         session = self._issuer.new_session(client, NewProof(Method.PASSWORD))
         for _ in range(2):
             opened = await self._sessions.open(found.record.id, expected_epoch=found.record.epoch, session=session)
@@ -200,7 +210,9 @@ class Login:
                     if ended:
                         await wait_until_applied(self._fleet, position)
                     return self._issuer.grant(record, session.id)
-                case NoUser() | FactorRequired() | ProofRefused():
+                case FactorRequired():
+                    return SecondFactorRequired(found.record)
+                case NoUser() | ProofRefused():
                     return InvalidGrant()
                 case Stale():
                     # The epoch rose during hashing. An unchanged hash (sign-out everywhere) is still valid.

@@ -1,4 +1,4 @@
-"""Texts of the mails. Plain text, without input of the requester except the account's name."""
+"""Texts of the mails. Plain text, without input of the requester except the names of account and factor."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -31,6 +31,19 @@ A link works once. A new password signs you out everywhere. If you did not reque
 is unchanged.
 """
     return MailMessage(recipient, "Choose a new password", text)
+
+
+def security_mail(recipient: str, account: str, change: str, detail: str) -> MailMessage:
+    """Build the report of a change. ``change``: a sentence. ``detail``: name of the factor, chosen by the user."""
+    named = f"\n{detail}\n" if detail else ""
+    text = f"""{change}
+{named}
+Account: {account}
+
+If this was you, there is nothing to do. Otherwise choose a new password, and ask an administrator of the account to
+reset your second factors.
+"""
+    return MailMessage(recipient, f"A change of your sign-in to {account}", text)
 
 
 def _when(seconds: int) -> str:

@@ -5,14 +5,15 @@ older token. A failed change modifies nothing.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import Actor, UserId
-from sidecar.identity.hash_limits import Limited, LoginLimits
-from sidecar.identity.hashing import Hashing, Overloaded, Priority, VerifyResult
-from sidecar.identity.passwords import MAX_TYPED, WeakPassword, check_password, normalise
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Hashing, Overloaded, Priority
+from sidecar.identity.password_proof import PasswordProofs, WrongPassword
+from sidecar.identity.passwords import WeakPassword, check_password, normalise
 from sidecar.identity.revocation_wait import wait_until_applied
+from sidecar.identity.security_mails import SecurityChange, SecurityMails
 from sidecar.identity.sessions import Client, Grant, Issuer
 from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
@@ -37,11 +38,6 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
-class WrongPassword:
-    """Old password is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
 class SamePassword:
     """New password equals the old one."""
 
@@ -53,18 +49,26 @@ class Mismatch:
 
 ChangeOutcome = Replaced | WrongPassword | WeakPassword | SamePassword | Mismatch | ActorChanged | Limited | Overloaded
 
-_WRONG: Final = WrongPassword()
-
 
 class PasswordChange:
     """Service for ``POST /v1/me/password``."""
 
-    def __init__(self, *, users: Users, hashing: Hashing, issuer: Issuer, limits: LoginLimits, fleet: Fleet) -> None:
+    def __init__(
+        self,
+        *,
+        users: Users,
+        hashing: Hashing,
+        issuer: Issuer,
+        proofs: PasswordProofs,
+        fleet: Fleet,
+        mails: SecurityMails,
+    ) -> None:
         self._users = users
         self._hashing = hashing
         self._issuer = issuer
-        self._limits = limits
+        self._proofs = proofs
         self._fleet = fleet
+        self._mails = mails
 
     async def change(self, user: UserId, typed: NewPassword, actor: Actor, client: Client) -> ChangeOutcome:
         """Change the actor's own password. The script compares ``actor`` with the record of ``user`` (R11).
@@ -80,32 +84,12 @@ class PasswordChange:
         new = await check_password(typed.new, email=held.record.email)
         if isinstance(new, WeakPassword):
             return new
-        proof = await self._prove(held, typed.old, client)
-        if proof is not None:
-            return proof
+        refused = await self._proofs.prove(held, typed.old, client)
+        if refused is not None:
+            return refused
         if new == normalise(typed.old):
             return SamePassword()
         return await self._replace(held, new, actor, client)
-
-    async def _prove(self, held: Credentials, old: str, client: Client) -> WrongPassword | Limited | Overloaded | None:
-        """Verify the old password. Failures count as sign-in failures, so that a stolen token allows no guessing."""
-        if len(old) > MAX_TYPED:
-            return _WRONG
-        admitted = await self._limits.reserve(held.record.id, client.address)
-        if isinstance(admitted, Limited):
-            return admitted
-        failed = True  # also if it ends without an outcome
-        try:
-            password = normalise(old)
-            if password is None:
-                return _WRONG
-            compared = await self._hashing.compare(Priority.PROVEN, held.record.id, password, held.password_hash)
-            failed = isinstance(compared, VerifyResult) and not compared.matches
-        finally:
-            await self._limits.settle(admitted, failed=failed)
-        if isinstance(compared, Overloaded):
-            return compared
-        return None if compared.matches else _WRONG
 
     async def _replace(self, held: Credentials, new: str, actor: Actor, client: Client) -> ChangeOutcome:
         hashed = await self._hashing.hash(Priority.PROVEN, held.record.id, new)
@@ -117,6 +101,7 @@ class PasswordChange:
         )
         match outcome:
             case PasswordChanged(record, position):
+                self._mails.report(record, SecurityChange.PASSWORD_CHANGED)
                 grant = self._issuer.grant(record, session.id)
                 return Replaced(grant, await wait_until_applied(self._fleet, position))
             case Stale() | NoUser() | ActorChanged():

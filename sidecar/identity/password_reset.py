@@ -23,6 +23,7 @@ from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.secret_links import reset_link
+from sidecar.identity.security_mails import SecurityChange, SecurityMails
 from sidecar.identity.sessions import Client, Clock, Grant, Issuer, PasswordSet
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailableError
@@ -66,6 +67,7 @@ class PasswordReset:
         pepper: Pepper,
         public_url: str,
         clock: Clock,
+        mails: SecurityMails,
     ) -> None:
         self._users = users
         self._hashing = hashing
@@ -74,6 +76,7 @@ class PasswordReset:
         self._pepper = pepper
         self._public_url = public_url
         self._clock = clock
+        self._mails = mails
 
     def link(self, record: UserRecord, *, shown: bool = False, maker: Actor | None = None) -> ResetLink:
         """Create a link for an active user, valid for an hour or until the epoch rises or the role changes.
@@ -91,8 +94,8 @@ class PasswordReset:
     async def reset(self, token: str, password: str, client: Client, *, sign_in: bool = True) -> ResetOutcome:
         """Set a new password and end every session. A weak password leaves the link unused.
 
-        ``sign_in``: open a session afterwards. The secret is verified before hashing (R17). Raises
-        StoreUnavailableError.
+        ``sign_in``: open a session afterwards, unless the user has a second factor (R36). The secret is verified before
+        hashing (R17). Raises StoreUnavailableError.
         """
         proven = await self._proven(token)
         if proven is None:
@@ -105,7 +108,7 @@ class PasswordReset:
         if isinstance(hashed, Overloaded):
             return hashed
         proof = NewProof(Method.PASSWORD)
-        session = self._issuer.new_session(client, proof, mailed_link=not shown) if sign_in else None
+        session = self._issuer.new_session(client, proof, mailed_link=not use.shown) if sign_in else None
         actor = Actor.bearer(record.id, address=client.address, request_id=client.request_id)
         outcome = await self._users.change_password(
             record.id,
@@ -118,8 +121,11 @@ class PasswordReset:
         )
         match outcome:
             case PasswordChanged(changed, position):
+                self._mails.report(changed, SecurityChange.PASSWORD_CHANGED)
                 await wait_until_applied(self._fleet, position)
-                return PasswordSet(changed) if session is None else self._issuer.grant(changed, session.id)
+                # R36: the script opens no session for a user with a second factor.
+                opened = session is not None and session.id in changed.sessions
+                return self._issuer.grant(changed, session.id) if session and opened else PasswordSet(changed)
             case Stale() | NoUser() | ActorChanged():
                 return ResetGone()
 

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 from sidecar.identity.credential_admin import CredentialAdmin
+from sidecar.identity.factors.enrolment import FactorEnrolment
+from sidecar.identity.factors.factor_admin import FactorAdmin
+from sidecar.identity.factors.sign_in import FactorSignIn
+from sidecar.identity.factors.step_up import StepUp
 from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.invitations import InvitationService
@@ -41,3 +45,7 @@ class IdentityServices:
     credentials: CredentialAdmin
     creation: UserCreation
     failed_logins: FailedLogins
+    factor_sign_in: FactorSignIn
+    step_up: StepUp
+    enrolment: FactorEnrolment
+    factor_admin: FactorAdmin

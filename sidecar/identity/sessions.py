@@ -128,6 +128,10 @@ class Issuer:
             refresh_token(self._pepper, RefreshToken(record.id, session, counter)),
         )
 
+    def now(self) -> float:
+        """Return the time by which tokens are issued, in Unix seconds."""
+        return self._clock()
+
     def read(self, token: str) -> RefreshToken | None:
         """Return the content of an authentic refresh token, else None."""
         return read_refresh(self._pepper, token)

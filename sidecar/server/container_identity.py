@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from sidecar.config.settings import Settings
 from sidecar.http.client_ip import limiter_address
 from sidecar.identity.credential_admin import CredentialAdmin
+from sidecar.identity.factors.attempts import FactorAttempts
+from sidecar.identity.factors.enrolment import FactorEnrolment
+from sidecar.identity.factors.factor_admin import FactorAdmin
+from sidecar.identity.factors.passkeys import Passkeys
+from sidecar.identity.factors.sign_in import FactorSignIn
+from sidecar.identity.factors.step_up import StepUp
 from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hash_limits import LoginLimits, MailSource, Unlimited
 from sidecar.identity.hashing import Hashing
@@ -21,8 +27,10 @@ from sidecar.identity.login_rate_limits import LoginRateLimits
 from sidecar.identity.mail import Smtp, mail_server
 from sidecar.identity.outbox import Count, MailOutcome, Outbox, uncounted
 from sidecar.identity.password_change import PasswordChange
+from sidecar.identity.password_proof import PasswordProofs
 from sidecar.identity.password_reset import PasswordReset, PasswordResetRequests
 from sidecar.identity.profile import Profile
+from sidecar.identity.security_mails import SecurityMails
 from sidecar.identity.services import IdentityServices
 from sidecar.identity.sessions import Clock, Entropy, Issuer
 from sidecar.identity.user_creation import UserCreation
@@ -32,6 +40,7 @@ from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
+from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.invitations import Invitations
 from sidecar.store.live.fleet import Fleet
@@ -156,9 +165,18 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
 ) -> IdentityServices:
     """Return the services. Reads no setting and opens no connection."""
     accounts, users, sessions = Accounts(store), Users(store), Sessions(store)
+    mails, proofs = _security(accounts, hashing, outbox=outbox, limits=limits)
     reset = PasswordReset(
-        users=users, hashing=hashing, issuer=issuer, fleet=fleet, pepper=pepper, public_url=public_url, clock=clock
+        users=users,
+        hashing=hashing,
+        issuer=issuer,
+        fleet=fleet,
+        pepper=pepper,
+        public_url=public_url,
+        clock=clock,
+        mails=mails,
     )
+    attempts = _attempts(store, mails, limits, pepper, public_url=public_url, clock=clock, entropy=entropy)
     invitations, failures = Invitations(store), FailedLogins(SignInFailures(store))
     return IdentityServices(
         accounts=accounts,
@@ -169,7 +187,9 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
         hashing=hashing,
         issuer=issuer,
         login=_login(store, hashing, issuer=issuer, limits=limits, fleet=fleet, failures=failures, pause=pause),
-        password_change=PasswordChange(users=users, hashing=hashing, issuer=issuer, limits=limits, fleet=fleet),
+        password_change=PasswordChange(
+            users=users, hashing=hashing, issuer=issuer, proofs=proofs, fleet=fleet, mails=mails
+        ),
         password_reset=reset,
         forgotten=PasswordResetRequests(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
         membership=UserAdmin(users=users, links=FederatedIdentities(store), fleet=fleet),
@@ -192,6 +212,49 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
         credentials=CredentialAdmin(
             users=users, sessions=sessions, accounts=accounts, reset=reset, outbox=outbox, limits=limits, fleet=fleet
         ),
+        factor_sign_in=FactorSignIn(attempts=attempts, sessions=sessions, issuer=issuer, fleet=fleet),
+        step_up=StepUp(attempts=attempts, users=users, sessions=sessions, passwords=proofs, issuer=issuer, fleet=fleet),
+        enrolment=FactorEnrolment(
+            factors=Factors(store),
+            accounts=accounts,
+            limits=limits,
+            fleet=fleet,
+            mails=mails,
+            passkeys=attempts.passkeys,
+            pepper=pepper,
+            clock=clock,
+            entropy=entropy,
+        ),
+        factor_admin=FactorAdmin(users=users, factors=Factors(store), limits=limits, fleet=fleet, mails=mails),
+    )
+
+
+def _security(
+    accounts: Accounts, hashing: Hashing, *, outbox: Outbox | None, limits: LoginLimits
+) -> tuple[SecurityMails, PasswordProofs]:
+    return SecurityMails(accounts=accounts, outbox=outbox, limits=limits), PasswordProofs(
+        hashing=hashing, limits=limits
+    )
+
+
+def _attempts(
+    store: Store,
+    mails: SecurityMails,
+    limits: LoginLimits,
+    pepper: Pepper,
+    *,
+    public_url: str,
+    clock: Clock,
+    entropy: Entropy,
+) -> FactorAttempts:
+    return FactorAttempts(
+        factors=Factors(store),
+        limits=limits,
+        mails=mails,
+        passkeys=Passkeys(public_url),
+        pepper=pepper,
+        clock=clock,
+        entropy=entropy,
     )
 
 

@@ -178,6 +178,13 @@ class Metrics:
         )
         self._files(registry)
         self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
+        self.step_ups = Counter("sidecar_step_ups", "Step-ups of sessions by outcome", ["outcome"], registry=registry)
+        self.factor_changes = Counter(
+            "sidecar_factor_changes",
+            "Second factors that users confirmed or removed, by kind",
+            ["kind", "change"],
+            registry=registry,
+        )
         self.mails = Counter("sidecar_mails", "Mails by source and outcome", ["source", "outcome"], registry=registry)
         self.requests = RequestCounter()
         registry.register(self.requests)

@@ -7,7 +7,8 @@ import pytest
 from sidecar.domain.users import Actor, Status
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, Overloaded
-from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WrongPassword
+from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword
+from sidecar.identity.password_proof import WrongPassword
 from sidecar.identity.passwords import Weakness, WeakPassword
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailableError

@@ -305,7 +305,8 @@ async def test_R9_a_shown_link_unverifies_the_email_until_a_mailed_one(town):
     assert isinstance(grant, Grant)
     assert not grant.record.email_verified, "a viewer of the link may have chosen the password"
     await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
-    (mail,) = await mails(town)
+    changed, mail = await mails(town)
+    assert "password was changed" in changed.text
     grant = await reset(town, links_in(mail)[0].partition("#")[2], THIRD)
     assert isinstance(grant, Grant)
     assert grant.record.email_verified, "only the mailbox's owner could open this one"

@@ -3,7 +3,7 @@
 A description contains only the characters that section 5.2 allows: printable ASCII without quote and backslash.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,10 +25,13 @@ _ERRORS: Final = {
 _WRITTEN: Final = str.maketrans({"…": "...", '"': "'", "\\": "/"})
 
 
-def error(code: str, description: str, status: int = 400, retry_after: int | None = None) -> Response:
-    """Return an error of the token, revocation and introspection endpoints. ``retry_after`` is in seconds."""
+def error(code: str, description: str, status: int = 400, retry_after: int | None = None, **members: Any) -> Response:
+    """Return an error of the token, revocation and introspection endpoints. ``retry_after`` is in seconds.
+
+    ``members``: further ones of OAuthError.
+    """
     wait = () if retry_after is None else (("Retry-After", str(retry_after)),)
-    return Response(status, _body(code, description), NO_STORE + wait)
+    return Response(status, msgspec.structs.replace(_body(code, description), **members), NO_STORE + wait)
 
 
 def render_problem(problem: Problem) -> RawResponse:

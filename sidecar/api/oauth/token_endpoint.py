@@ -11,38 +11,45 @@ from sidecar.api.oauth.parameters import FormParameters, InvalidRequestError, re
 from sidecar.api.oauth.revocation_introspection import INTROSPECT, REVOCATION, REVOKE
 from sidecar.api.serializers import to_grant
 from sidecar.domain.problems import Code, Problem
+from sidecar.domain.sessions import Method
 from sidecar.http import oauth_schemas, schemas
 from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.request import RawBody, Request, Response
+from sidecar.identity.factors.attempts import Attempt, WrongCode
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
-from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
+from sidecar.identity.login import AccountRequired, FirstStep, ResetRequired, SecondFactorRequired, SignIn
 from sidecar.identity.sessions import Grant, InvalidGrant, RefreshOutcome, refresh
+from sidecar.store.outcomes import NoUser
 from sidecar.store.sessions import StoreBehind
+from sidecar.tokens.challenges import ChallengePurpose
 
 TOKEN: Final = "/token"  # noqa: S105 (a path)
 JWKS: Final = "/.well-known/jwks.json"
+GRANT_TYPES: Final = ("password", "refresh_token", oauth_schemas.MFA_GRANT)
 METADATA: Final = "/.well-known/oauth-authorization-server"
 
 _KEYS_LIVE: Final = (("Cache-Control", "public, max-age=60"),)
 
 
 async def token(call: Request[RawBody]) -> Response:
-    """Issue tokens by the password or the refresh grant (``POST /token``)."""
+    """Issue tokens by the password, the refresh or the second-step grant (``POST /token``)."""
     try:
         parameters = read(call.body)
         match parameters.required("grant_type"):
             case "password":
-                return _token_answer(await _password(call, parameters))
+                return await _password(call, parameters)
+            case oauth_schemas.MFA_GRANT:
+                return await _mfa(call, parameters)
             case "refresh_token":
                 return _token_answer(await _refresh(call, parameters))
             case _:
-                return error("unsupported_grant_type", "grant_type must be password or refresh_token")
+                return error("unsupported_grant_type", f"grant_type must be {', '.join(GRANT_TYPES)}")
     except InvalidRequestError as problem:
         return error("invalid_request", str(problem))
 
 
-async def _password(call: Request[RawBody], parameters: FormParameters) -> LoginOutcome:
+async def _password(call: Request[RawBody], parameters: FormParameters) -> Response:
     claim = SignIn(
         username=parameters.required("username"),
         password=parameters.required("password"),
@@ -50,7 +57,30 @@ async def _password(call: Request[RawBody], parameters: FormParameters) -> Login
     )
     outcome = await call.app.people.login.sign_in(claim, call.client)
     count_login(call, outcome)
-    return outcome
+    if isinstance(outcome, SecondFactorRequired):
+        return await _mfa_required(call, outcome)
+    return _token_answer(outcome)
+
+
+async def _mfa_required(call: Request[RawBody], required: SecondFactorRequired) -> Response:
+    """Return the challenge of the second step. A passkey needs a browser, so that it gets no token here."""
+    issued = await call.app.people.factor_sign_in.challenge(required.record.id, ChallengePurpose.TOKEN)
+    if isinstance(issued, NoUser):
+        return _token_answer(InvalidGrant())
+    if Method.TOTP not in issued.methods:
+        return error("mfa_required", "this user has a passkey alone, which needs a browser: sign in at the console")
+    told = "send mfa_token with otp or recovery_code, and the grant_type of the second step"
+    return error("mfa_required", told, mfa_token=issued.text, methods=[method.value for method in issued.methods])
+
+
+async def _mfa(call: Request[RawBody], parameters: FormParameters) -> Response:
+    otp, recovery = parameters.optional("otp"), parameters.optional("recovery_code")
+    if (otp is None) == (recovery is None):
+        return error("invalid_request", "send otp or recovery_code")
+    attempt = Attempt(parameters.required("mfa_token"), code=otp, recovery_code=recovery)
+    outcome = await call.app.people.factor_sign_in.sign_in(attempt, ChallengePurpose.TOKEN, call.client)
+    count_login(call, outcome)
+    return _token_answer(InvalidGrant() if isinstance(outcome, WrongCode) else outcome)
 
 
 async def _refresh(call: Request[RawBody], parameters: FormParameters) -> RefreshOutcome:
@@ -60,12 +90,12 @@ async def _refresh(call: Request[RawBody], parameters: FormParameters) -> Refres
     )
 
 
-def _token_answer(outcome: LoginOutcome | StoreBehind) -> Response:
+def _token_answer(outcome: FirstStep | StoreBehind) -> Response:
     match outcome:
         case Grant():
             return Response(200, to_grant(outcome), NO_STORE)
         case InvalidGrant():
-            return error("invalid_grant", "the e-mail, the password or the token is wrong or no longer valid")
+            return error("invalid_grant", "the e-mail, the password, the code or the token is wrong or no longer valid")
         case AccountRequired():
             return error("invalid_request", "account_required: several accounts have this e-mail; name one in account")
         case ResetRequired():
@@ -103,7 +133,7 @@ async def metadata(call: Request[None]) -> Response:
             introspection_endpoint=(public_config.pdp_url or base).rstrip("/") + INTROSPECT,
             introspection_endpoint_auth_methods_supported=["Bearer"],
             jwks_uri=base + JWKS,
-            grant_types_supported=["password", "refresh_token"],
+            grant_types_supported=list(GRANT_TYPES),
             # There is no authorization endpoint. The member is required and must not be empty; "none" means no type.
             response_types_supported=["none"],
         ),
@@ -130,7 +160,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         statuses=(200, 400, 413, 429, 503),
         render_problem=render_problem,
         response_schema=schemas.Grant,
-        request_schemas=(oauth_schemas.PasswordGrant, oauth_schemas.RefreshGrant),
+        request_schemas=(oauth_schemas.PasswordGrant, oauth_schemas.RefreshGrant, oauth_schemas.MfaGrant),
         form=True,
     ),
     *REVOCATION,

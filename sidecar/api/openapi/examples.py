@@ -5,6 +5,8 @@ Tests validate each against its schema, and require one for each schema of a who
 
 from typing import Any, Final
 
+from sidecar.api.openapi import factor_examples
+
 URL: Final = "https://sidecar.example"
 ACCOUNT: Final = "acc_5gbb5mgt5pow"
 USER: Final = "usr_5gbb5mgt5pow_4akm2cucdg6b"
@@ -289,7 +291,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "Me": {**_USER, "role_title": "Accountant", "email_verified": True},
 }
 
-EXAMPLES: Final[dict[str, Any]] = {**BODIES, **ANSWERS}
+EXAMPLES: Final[dict[str, Any]] = {**BODIES, **ANSWERS, **factor_examples.BODIES, **factor_examples.ANSWERS}
 
 
 def named(schema: dict[str, Any]) -> dict[str, Any]:
