@@ -10,6 +10,7 @@ from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, print_json, print_table
 from sidecar.cli.store_session import run_with_store
 from sidecar.config.settings import Settings, problems
+from sidecar.identity.factors.passkeys import UNAVAILABLE, Passkeys
 from sidecar.server.admin_context import AdminContext, NoStoreError, PolicyFilesError, generation, operating_warnings
 from sidecar.server.issuer_registry import absent, missing_accounts, read_issuers
 from sidecar.server.preflight import CheckFinding, CheckStatus, rehearse
@@ -31,8 +32,9 @@ CLOCK_SECONDS = 5.0
 def doctor(as_json: bool, **flags: str | None) -> int:
     """Check everything that `serve` needs. Exit status 1 for a fault.
 
-    Checks settings, certificates, issuers, mails, the decision log, the addresses, policy, keys, rights, store and
-    clock. Run it as the user of `serve`, because it tests that user's permissions. A running sidecar is not disturbed.
+    Checks settings, certificates, issuers, mails, the decision log, the addresses, passkeys, policy, keys, rights,
+    store and clock. Run it as the user of `serve`, because it tests that user's permissions. A running sidecar is not
+    disturbed.
     """
     settings = settings_from(flags)
     opened = [CheckFinding("keys", CheckStatus.WARNING, warning) for warning in close_keys_and_state(settings)]
@@ -40,6 +42,7 @@ def doctor(as_json: bool, **flags: str | None) -> int:
         *_settings(settings),
         *opened,
         *rehearse(settings),
+        _passkeys(settings),
         _policy(settings),
         _keys(settings),
         *_rights(settings),
@@ -60,6 +63,12 @@ def _settings(settings: Settings) -> Iterator[CheckFinding]:
     yield from (CheckFinding("settings", CheckStatus.FAULT, problem) for problem in found)
     if not found:
         yield CheckFinding("settings", CheckStatus.OK, "consistent")
+
+
+def _passkeys(settings: Settings) -> CheckFinding:
+    """Report whether browsers can use passkeys here (R38)."""
+    site = Passkeys(settings.public_url)
+    return CheckFinding("passkeys", CheckStatus.OK, f"for {site.rp_id}" if site.available else f"off: {UNAVAILABLE}")
 
 
 def _policy(settings: Settings) -> CheckFinding:

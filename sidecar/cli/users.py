@@ -19,6 +19,7 @@ from sidecar.cli.output import (
 from sidecar.cli.reviews import review
 from sidecar.cli.secret_input import read_secret
 from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
+from sidecar.cli.user_factors import confirm_factor, reset_factors
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.user_status import resume, sessions, suspend
 from sidecar.domain.users import Account, UserId, UserRecord
@@ -214,7 +215,7 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
             raise refused(NoUser(), user)
 
 
-for verb in (review, sessions, suspend, resume):
+for verb in (review, sessions, suspend, resume, reset_factors, confirm_factor):
     user.add_command(verb)
 
 

@@ -92,6 +92,15 @@ const SENTENCES = {
   "session.opened": ({ target }) => say`${target} signed in`,
   "session.stepped_up": ({ target, after }) =>
     say`${target} signed in again with ${proofs(after.methods ?? ["another proof"]).join(" and ")}`,
+  "factor.added": ({ actor, after }) => say`${actor} added the second factor ${named(after.name)}`,
+  "factor.renamed": ({ actor, before, after }) =>
+    say`${actor} renamed the second factor ${named(before.name)} to ${named(after.name)}`,
+  "factor.removed": ({ actor, before }) => say`${actor} removed the second factor ${named(before.name)}`,
+  "factor.reset": ({ actor, target }) => say`${actor} removed all second factors of ${target}`,
+  "factor.confirmed": ({ actor, target }) => say`${actor} confirmed the second factor of ${target}`,
+  "factor.recovery_codes": ({ actor }) => say`${actor} replaced their recovery codes`,
+  "factor.counter_refused": ({ target }) =>
+    say`A passkey of ${target} was refused, because its counter went back: it may have been copied`,
   "session.ended": ({ actor, target, self, before }) => {
     const sessions = count(before.sessions?.length, "session");
     if (self && before.sessions?.length === 1) return say`${actor} signed out of one session`;
@@ -128,6 +137,13 @@ export const KINDS = {
   "invitation.expired": "Invitation expired",
   "session.opened": "Signed in",
   "session.stepped_up": "Signed in again",
+  "factor.added": "Second factor added",
+  "factor.renamed": "Second factor renamed",
+  "factor.removed": "Second factor removed",
+  "factor.reset": "Second factors reset",
+  "factor.confirmed": "Second factor confirmed",
+  "factor.recovery_codes": "Recovery codes replaced",
+  "factor.counter_refused": "Passkey refused",
   "session.ended": "Session ended",
   "session.reused": "Old token used again",
   "sign_in.failed": "Sign-in failed",

@@ -40,6 +40,14 @@ def test_doctor_looks_at_everything(at_store: Any) -> None:
     assert any("the packaged policy" in finding["detail"] for finding in json.loads(done.out))
 
 
+def test_R38_doctor_says_why_passkeys_are_off(look: Look) -> None:
+    status, detail = look("--public-url", "http://127.0.0.1:9181")["passkeys"]
+    assert status == "ok"
+    assert detail.startswith("off: ")
+    assert "use localhost or a name" in detail
+    assert look("--public-url", "http://localhost:9181")["passkeys"] == ("ok", "for localhost")
+
+
 def test_doctor_names_what_is_wrong(cli: Any, tmp_path: Path) -> None:
     done = cli("doctor", "--redis-url", "redis://127.0.0.1:1", "--policy-dir", str(tmp_path), "--listen", "0.0.0.0:1")
     assert done.status == 1

@@ -233,3 +233,13 @@ async def link(url: str, uid: Any, issuer: str) -> None:
         assert done == Linked(uid)
     finally:
         await store.close()
+
+
+def test_reset_and_confirm_say_that_there_is_no_factor(at_store: Any) -> None:
+    for verb, part in (("reset-factors", "has no second factor"), ("confirm-factor", "no second factor that waits")):
+        done = at_store("user", verb, "ada@acme.example")
+        assert (done.status, done.out) == (1, "")
+        assert part in done.err
+        unknown = at_store("user", verb, "who@acme.example")
+        assert (unknown.status, unknown.out) == (1, "")
+        assert "no user 'who@acme.example'" in unknown.err

@@ -72,6 +72,19 @@ SENTENCES = [
         row("session.stepped_up", SELF, after={"session": "ses_1", "methods": ["password", "totp"]}),
         "Bob signed in again with the password and an authenticator code, from 10.0.0.4",
     ),
+    (row("factor.added", SELF, after={"name": "Phone"}), "Bob added the second factor Phone, from 10.0.0.4"),
+    (
+        row("factor.renamed", SELF, before={"name": "Phone"}, after={"name": "Work"}),
+        "Bob renamed the second factor Phone to Work, from 10.0.0.4",
+    ),
+    (row("factor.removed", SELF, before={"name": "Phone"}), "Bob removed the second factor Phone, from 10.0.0.4"),
+    (row("factor.reset"), "Ann removed all second factors of Bob, from 10.0.0.4"),
+    (row("factor.confirmed"), "Ann confirmed the second factor of Bob, from 10.0.0.4"),
+    (row("factor.recovery_codes", SELF), "Bob replaced their recovery codes, from 10.0.0.4"),
+    (
+        row("factor.counter_refused", SELF),
+        "A passkey of Bob was refused, because its counter went back: it may have been copied, from 10.0.0.4",
+    ),
     (row("session.ended", SELF, before={"sessions": ["a"]}), "Bob signed out of one session, from 10.0.0.4"),
     (
         row("session.ended", SELF, before={"sessions": ["a", "b"]}),
