@@ -84,8 +84,8 @@ async def sign_in(call: Request[SignInBody]) -> Response | Problem:
 
 
 async def second_step(call: Request[SignInBody], required: SecondFactorRequired) -> Problem:
-    """Return the challenge of a user whose password was right (R36)."""
-    issued = await call.app.people.factor_sign_in.challenge(required.record.id, ChallengePurpose.SIGN_IN)
+    """Return a challenge after the right password (R36)."""
+    issued = await call.app.people.factors.sign_in.challenge(required.record.id, ChallengePurpose.SIGN_IN)
     if isinstance(issued, NoUser):
         return _signed_out()
     extra = msgspec.to_builtins(to_challenge(issued))

@@ -52,8 +52,8 @@ def to_attempt(body: FactorAnswerBody | PasskeyAnswerBody | StepUpBody) -> Attem
     """Return the answer of a body, or None unless it has a challenge and exactly one answer."""
     code = getattr(body, "code", msgspec.UNSET)
     recovery = getattr(body, "recovery_code", msgspec.UNSET)
-    given = [one for one in (code, recovery, body.credential) if one is not msgspec.UNSET]
-    if len(given) != 1 or not isinstance(body.challenge, str):
+    answers = [one for one in (code, recovery, body.credential) if one is not msgspec.UNSET]
+    if len(answers) != 1 or not isinstance(body.challenge, str):
         return None
     return Attempt(
         body.challenge,

@@ -36,7 +36,7 @@ from sidecar.store.outcomes import ActorChanged, NoUser
 
 
 def refuse_stale(call: Request[Any]) -> Problem | None:
-    """Return the problem of a caller whose last proof is too old, or not of a factor that the caller has."""
+    """Return the problem of a proof that is too old, or not of a factor although the caller has one."""
     caller = call.caller
     fresh = is_fresh(caller.record, caller.claims.session, call.app.people.issuer.now())
     return None if fresh else step_up_required(FRESH_SECONDS)
@@ -46,10 +46,10 @@ async def listing(call: Request[None]) -> Response | Problem:
     """Return the caller's second factors, oldest first (``GET /v1/me/factors``)."""
     if (refused := refuse_stale(call)) is not None:
         return refused
-    held = await call.app.people.enrolment.listing(call.caller.record.id)
+    held = await call.app.people.factors.enrolment.listing(call.caller.record.id)
     if isinstance(held, NoUser):
         return actor_changed()
-    available = call.app.people.factor_sign_in.passkeys_available
+    available = call.app.people.factors.sign_in.passkeys_available
     return Response(200, to_factors(held, passkeys_available=available))
 
 
@@ -57,7 +57,7 @@ async def add_totp(call: Request[None]) -> Response | Problem:
     """Add an authenticator app (``POST /v1/me/factors/totp``). The secret is shown once."""
     if (refused := refuse_stale(call)) is not None:
         return refused
-    outcome = await call.app.people.enrolment.add_totp(call.caller.record, call.actor)
+    outcome = await call.app.people.factors.enrolment.add_totp(call.caller.record, call.actor)
     if not isinstance(outcome, NewTotp):
         return _refused(outcome)
     return Response(201, TotpBody(outcome.id, outcome.secret, outcome.uri, outcome.qr))
@@ -67,7 +67,7 @@ async def add_passkey(call: Request[None]) -> Response | Problem:
     """Add a passkey (``POST /v1/me/factors/passkey``)."""
     if (refused := refuse_stale(call)) is not None:
         return refused
-    outcome = await call.app.people.enrolment.add_passkey(call.caller.record, call.actor)
+    outcome = await call.app.people.factors.enrolment.add_passkey(call.caller.record, call.actor)
     if not isinstance(outcome, NewPasskeyOptions):
         return _refused(outcome)
     return Response(201, PasskeyBody(outcome.id, dict(outcome.options)))
@@ -84,7 +84,9 @@ async def confirm(call: Request[ConfirmFactorBody]) -> Response | Problem:
     if name is None:
         return bad_name()
     sent = FactorProofSent(code if isinstance(code, str) else None, credential)
-    outcome = await call.app.people.enrolment.confirm(call.caller.record, call.actor, call.names["id"], sent, name=name)
+    outcome = await call.app.people.factors.enrolment.confirm(
+        call.caller.record, call.actor, call.names["id"], sent, name=name
+    )
     if not isinstance(outcome, FactorEnrolled):
         return _refused(outcome)
     _count(call, outcome.factor.id, "added")
@@ -101,7 +103,7 @@ async def rename(call: Request[FactorNameBody]) -> Response | Problem:
     name = clean(call.body.name)
     if not name:
         return bad_name()
-    outcome = await call.app.people.enrolment.rename(call.actor, call.names["id"], name)
+    outcome = await call.app.people.factors.enrolment.rename(call.actor, call.names["id"], name)
     return Response(204) if outcome is None else _refused(outcome)
 
 
@@ -109,7 +111,7 @@ async def remove(call: Request[None]) -> Response | Problem:
     """Remove a factor (``DELETE /v1/me/factors/{id}``). No sidecar counts its proofs when the response is sent."""
     if (refused := refuse_stale(call)) is not None:
         return refused
-    outcome = await call.app.people.enrolment.remove(call.actor, call.names["id"])
+    outcome = await call.app.people.factors.enrolment.remove(call.actor, call.names["id"])
     if not isinstance(outcome, Revocation):
         return _refused(outcome)
     _count(call, FactorId(call.names["id"]), "removed")
@@ -120,7 +122,7 @@ async def recovery_codes(call: Request[None]) -> Response | Problem:
     """Replace the caller's recovery codes (``POST /v1/me/recovery-codes``). They are shown once."""
     if (refused := refuse_stale(call)) is not None:
         return refused
-    outcome = await call.app.people.enrolment.new_recovery_codes(call.caller.record, call.actor)
+    outcome = await call.app.people.factors.enrolment.new_recovery_codes(call.caller.record, call.actor)
     if isinstance(outcome, FactorGone):
         return Problem(Code.NO_FACTOR, "recovery codes belong to a second factor; add one first")
     return Response(201, RecoveryCodesBody(list(outcome))) if isinstance(outcome, tuple) else _refused(outcome)

@@ -43,7 +43,7 @@ async def passkey_options(call: Request[None]) -> Response | Problem:
     refused = refuse_other_page(call)
     if refused is not None:
         return refused
-    service = call.app.people.factor_sign_in
+    service = call.app.people.factors.sign_in
     if not service.passkeys_available:
         return passkeys_unavailable()
     return Response(200, to_challenge(service.passkey_options()))
@@ -54,14 +54,14 @@ async def passkey(call: Request[PasskeyAnswerBody]) -> Response | Problem:
     refused = refuse_other_page(call)
     if refused is not None:
         return refused
-    if not call.app.people.factor_sign_in.passkeys_available:
+    if not call.app.people.factors.sign_in.passkeys_available:
         return passkeys_unavailable()
     attempt = to_attempt(call.body)
     return _ONE if attempt is None else await _sign_in(call, attempt, ChallengePurpose.PASSKEY)
 
 
 async def _sign_in(call: Request[Any], attempt: Attempt, purpose: ChallengePurpose) -> Response | Problem:
-    outcome = await call.app.people.factor_sign_in.sign_in(attempt, purpose, call.client)
+    outcome = await call.app.people.factors.sign_in.sign_in(attempt, purpose, call.client)
     count_login(call, outcome)
     match outcome:
         case Grant():
@@ -78,7 +78,7 @@ async def step_up_options(call: Request[None]) -> Response | Problem:
     """Return a challenge for the caller (``POST /v1/session/step-up/options``)."""
     if _is_browser(call) and (refused := refuse_other_page(call)) is not None:
         return refused
-    issued = await call.app.people.step_up.options(call.caller.record)
+    issued = await call.app.people.factors.step_up.options(call.caller.record)
     return actor_changed() if isinstance(issued, NoUser) else Response(200, to_challenge(issued))
 
 
@@ -87,7 +87,7 @@ async def step_up(call: Request[StepUpBody]) -> Response | Problem:
     browser = _is_browser(call)
     if browser and (refused := refuse_other_page(call)) is not None:
         return refused
-    attempt, password, service = to_attempt(call.body), call.body.password, call.app.people.step_up
+    attempt, password, service = to_attempt(call.body), call.body.password, call.app.people.factors.step_up
     if isinstance(password, str) and call.body == StepUpBody(password=password):
         outcome = await service.by_password(call.actor, password, call.client, browser=browser)
     elif attempt is not None and not isinstance(password, str):
@@ -125,7 +125,7 @@ def _is_browser(call: Request[Any]) -> bool:
 
 
 def wrong_code() -> Problem:
-    """Return the problem of every wrong answer. It does not say which part was wrong."""
+    """Return the problem of every wrong answer. It is the same for each cause."""
     return Problem(Code.WRONG_CODE, "the code or the credential is wrong, or the challenge is no longer valid")
 
 

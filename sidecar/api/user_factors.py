@@ -17,7 +17,7 @@ async def reset(call: Request[None]) -> Response | Problem:
         return Problem(Code.USE_ME, "this is your own user; DELETE /v1/me/factors/{id} removes one of your factors")
     if (refused := refuse_stale(call)) is not None:
         return refused
-    outcome = await call.app.people.factor_admin.reset(
+    outcome = await call.app.people.factors.admin.reset(
         call.actor, call.policy, call.caller.record.account, call.names["id"]
     )
     return _answer(outcome)
@@ -29,7 +29,7 @@ async def confirm(call: Request[None]) -> Response | Problem:
         return Problem(Code.USE_ME, "this is your own user; another administrator confirms your second factor")
     if (refused := refuse_stale(call)) is not None:
         return refused
-    outcome = await call.app.people.factor_admin.confirm(
+    outcome = await call.app.people.factors.admin.confirm(
         call.actor, call.policy, call.caller.record.account, call.names["id"]
     )
     return _answer(outcome)

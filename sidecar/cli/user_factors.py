@@ -47,7 +47,7 @@ def confirm_factor(user: str, account: str | None, as_json: bool, **flags: str |
 
 def _change(user: str, account: str | None, flags: dict[str, str | None], act: _Act, none: str) -> Changed:
     async def job(operator: AdminContext, _found: Account, uid: UserId) -> Changed | Unchanged | NoUser | ActorChanged:
-        return await act(operator.people.factor_admin, uid)
+        return await act(operator.people.factors.admin, uid)
 
     outcome = run_with_store(settings_from(flags), on_user(account, user, job))
     match outcome:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import Actor, UserId
-from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hash_limits import Limited, LoginLimits
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.password_proof import PasswordProofs, WrongPassword
 from sidecar.identity.passwords import WeakPassword, check_password, normalise
@@ -55,18 +55,17 @@ class PasswordChange:
 
     def __init__(
         self,
-        *,
         users: Users,
         hashing: Hashing,
         issuer: Issuer,
-        proofs: PasswordProofs,
+        limits: LoginLimits,
         fleet: Fleet,
         mails: SecurityMails,
     ) -> None:
         self._users = users
         self._hashing = hashing
         self._issuer = issuer
-        self._proofs = proofs
+        self._proofs = PasswordProofs(hashing=hashing, limits=limits)
         self._fleet = fleet
         self._mails = mails
 

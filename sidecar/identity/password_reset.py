@@ -59,15 +59,15 @@ class PasswordReset:
 
     def __init__(
         self,
-        *,
         users: Users,
         hashing: Hashing,
         issuer: Issuer,
         fleet: Fleet,
+        mails: SecurityMails,
+        *,
         pepper: Pepper,
         public_url: str,
         clock: Clock,
-        mails: SecurityMails,
     ) -> None:
         self._users = users
         self._hashing = hashing

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 
 from sidecar.identity.credential_admin import CredentialAdmin
-from sidecar.identity.factors.enrolment import FactorEnrolment
-from sidecar.identity.factors.factor_admin import FactorAdmin
-from sidecar.identity.factors.sign_in import FactorSignIn
-from sidecar.identity.factors.step_up import StepUp
+from sidecar.identity.factors.services import FactorServices
 from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.invitations import InvitationService
@@ -45,7 +42,4 @@ class IdentityServices:
     credentials: CredentialAdmin
     creation: UserCreation
     failed_logins: FailedLogins
-    factor_sign_in: FactorSignIn
-    step_up: StepUp
-    enrolment: FactorEnrolment
-    factor_admin: FactorAdmin
+    factors: FactorServices

@@ -12,12 +12,6 @@ from dataclasses import dataclass
 from sidecar.config.settings import Settings
 from sidecar.http.client_ip import limiter_address
 from sidecar.identity.credential_admin import CredentialAdmin
-from sidecar.identity.factors.attempts import FactorAttempts
-from sidecar.identity.factors.enrolment import FactorEnrolment
-from sidecar.identity.factors.factor_admin import FactorAdmin
-from sidecar.identity.factors.passkeys import Passkeys
-from sidecar.identity.factors.sign_in import FactorSignIn
-from sidecar.identity.factors.step_up import StepUp
 from sidecar.identity.failed_logins import FailedLogins
 from sidecar.identity.hash_limits import LoginLimits, MailSource, Unlimited
 from sidecar.identity.hashing import Hashing
@@ -27,7 +21,6 @@ from sidecar.identity.login_rate_limits import LoginRateLimits
 from sidecar.identity.mail import Smtp, mail_server
 from sidecar.identity.outbox import Count, MailOutcome, Outbox, uncounted
 from sidecar.identity.password_change import PasswordChange
-from sidecar.identity.password_proof import PasswordProofs
 from sidecar.identity.password_reset import PasswordReset, PasswordResetRequests
 from sidecar.identity.profile import Profile
 from sidecar.identity.security_mails import SecurityMails
@@ -36,11 +29,11 @@ from sidecar.identity.sessions import Clock, Entropy, Issuer
 from sidecar.identity.user_creation import UserCreation
 from sidecar.identity.users import UserAdmin
 from sidecar.server.clock import since_boot
+from sidecar.server.container_factors import factor_services
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
-from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.invitations import Invitations
 from sidecar.store.live.fleet import Fleet
@@ -165,18 +158,8 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
 ) -> IdentityServices:
     """Return the services. Reads no setting and opens no connection."""
     accounts, users, sessions = Accounts(store), Users(store), Sessions(store)
-    mails, proofs = _security(accounts, hashing, outbox=outbox, limits=limits)
-    reset = PasswordReset(
-        users=users,
-        hashing=hashing,
-        issuer=issuer,
-        fleet=fleet,
-        pepper=pepper,
-        public_url=public_url,
-        clock=clock,
-        mails=mails,
-    )
-    attempts = _attempts(store, mails, limits, pepper, public_url=public_url, clock=clock, entropy=entropy)
+    mails = SecurityMails(accounts=accounts, outbox=outbox, limits=limits)
+    reset = PasswordReset(users, hashing, issuer, fleet, mails, pepper=pepper, public_url=public_url, clock=clock)
     invitations, failures = Invitations(store), FailedLogins(SignInFailures(store))
     return IdentityServices(
         accounts=accounts,
@@ -187,74 +170,56 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
         hashing=hashing,
         issuer=issuer,
         login=_login(store, hashing, issuer=issuer, limits=limits, fleet=fleet, failures=failures, pause=pause),
-        password_change=PasswordChange(
-            users=users, hashing=hashing, issuer=issuer, proofs=proofs, fleet=fleet, mails=mails
-        ),
+        password_change=PasswordChange(users, hashing, issuer, limits, fleet, mails),
         password_reset=reset,
         forgotten=PasswordResetRequests(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
         membership=UserAdmin(users=users, links=FederatedIdentities(store), fleet=fleet),
         profile=Profile(users=users, fleet=fleet, limits=limits),
-        inviting=InvitationService(
-            invitations=invitations,
-            accounts=accounts,
-            users=users,
-            hashing=hashing,
-            issuer=issuer,
-            pepper=pepper,
-            entropy=entropy,
-            public_url=public_url,
-            ttl=invite_ttl,
-            outbox=outbox,
-            limits=limits,
-        ),
+        inviting=_inviting(store, hashing, issuer, pepper, limits, outbox, entropy, url=public_url, ttl=invite_ttl),
         creation=UserCreation(invitations=invitations, hashing=hashing, entropy=entropy),
         failed_logins=failures,
         credentials=CredentialAdmin(
             users=users, sessions=sessions, accounts=accounts, reset=reset, outbox=outbox, limits=limits, fleet=fleet
         ),
-        factor_sign_in=FactorSignIn(attempts=attempts, sessions=sessions, issuer=issuer, fleet=fleet),
-        step_up=StepUp(attempts=attempts, users=users, sessions=sessions, passwords=proofs, issuer=issuer, fleet=fleet),
-        enrolment=FactorEnrolment(
-            factors=Factors(store),
-            accounts=accounts,
-            limits=limits,
-            fleet=fleet,
-            mails=mails,
-            passkeys=attempts.passkeys,
+        factors=factor_services(
+            store,
+            fleet,
+            mails,
+            issuer,
+            limits,
+            hashing,
             pepper=pepper,
+            public_url=public_url,
             clock=clock,
             entropy=entropy,
         ),
-        factor_admin=FactorAdmin(users=users, factors=Factors(store), limits=limits, fleet=fleet, mails=mails),
     )
 
 
-def _security(
-    accounts: Accounts, hashing: Hashing, *, outbox: Outbox | None, limits: LoginLimits
-) -> tuple[SecurityMails, PasswordProofs]:
-    return SecurityMails(accounts=accounts, outbox=outbox, limits=limits), PasswordProofs(
-        hashing=hashing, limits=limits
-    )
-
-
-def _attempts(
+def _inviting(  # noqa: PLR0913 (the parts, each from its own place)
     store: Store,
-    mails: SecurityMails,
-    limits: LoginLimits,
+    hashing: Hashing,
+    issuer: Issuer,
     pepper: Pepper,
-    *,
-    public_url: str,
-    clock: Clock,
+    limits: LoginLimits,
+    outbox: Outbox | None,
     entropy: Entropy,
-) -> FactorAttempts:
-    return FactorAttempts(
-        factors=Factors(store),
-        limits=limits,
-        mails=mails,
-        passkeys=Passkeys(public_url),
+    *,
+    url: str,
+    ttl: int,
+) -> InvitationService:
+    return InvitationService(
+        invitations=Invitations(store),
+        accounts=Accounts(store),
+        users=Users(store),
+        hashing=hashing,
+        issuer=issuer,
         pepper=pepper,
-        clock=clock,
         entropy=entropy,
+        public_url=url,
+        ttl=ttl,
+        outbox=outbox,
+        limits=limits,
     )
 
 

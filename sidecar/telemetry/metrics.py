@@ -177,15 +177,7 @@ class Metrics:
             "sidecar_store_lag_seconds", "Time since the last message of the change feed", registry=registry
         )
         self._files(registry)
-        self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
-        self.step_ups = Counter("sidecar_step_ups", "Step-ups of sessions by outcome", ["outcome"], registry=registry)
-        self.factor_changes = Counter(
-            "sidecar_factor_changes",
-            "Second factors that users confirmed or removed, by kind",
-            ["kind", "change"],
-            registry=registry,
-        )
-        self.mails = Counter("sidecar_mails", "Mails by source and outcome", ["source", "outcome"], registry=registry)
+        self._identity(registry)
         self.requests = RequestCounter()
         registry.register(self.requests)
         self.decision_log_dropped = Counter(
@@ -203,6 +195,14 @@ class Metrics:
         self._settle: Callable[[], None] = lambda: None
         Info("sidecar_build", "Version of the program", registry=registry).info({"version": version})
         self._watched(registry)
+
+    def _identity(self, registry: CollectorRegistry) -> None:
+        """Register the metrics of sign-ins, second factors and mails."""
+        self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
+        self.step_ups = Counter("sidecar_step_ups", "Step-ups of sessions by outcome", ["outcome"], registry=registry)
+        factors = "Second factors confirmed or removed, by kind"
+        self.factor_changes = Counter("sidecar_factor_changes", factors, ["kind", "change"], registry=registry)
+        self.mails = Counter("sidecar_mails", "Mails by source and outcome", ["source", "outcome"], registry=registry)
 
     def _files(self, registry: CollectorRegistry) -> None:
         """Register the metrics of files that are reloaded while serving."""

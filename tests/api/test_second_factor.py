@@ -386,8 +386,8 @@ async def test_R38_an_ip_address_has_no_passkeys(town, open_web, clock, store, m
 
     await town.found()
     off = Passkeys("http://127.0.0.1:9181")
-    monkeypatch.setattr(town.people.enrolment, "_passkeys", off)
-    monkeypatch.setattr(town.people.factor_sign_in._attempts, "passkeys", off)
+    monkeypatch.setattr(town.people.factors.enrolment, "_passkeys", off)
+    monkeypatch.setattr(town.people.factors.sign_in._attempts, "passkeys", off)
     user = Ada(await open_web(), town, clock, store)
     user.token = await user.web.token("ada@example.com")
     for answer in (

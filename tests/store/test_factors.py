@@ -22,6 +22,7 @@ from sidecar.store.factors import (
     TooManyFactors,
 )
 from sidecar.store.outcomes import ActorChanged, Changed, NoUser, Unchanged
+from sidecar.store.scripting import run_write
 from sidecar.store.sessions import Opened, SessionGone, SteppedUp
 
 OPERATOR = Actor.operator()
@@ -440,3 +441,15 @@ async def test_an_ended_session_is_not_raised(town, factors, ended):
             bobs = Actor(bob.id, bob.role, bob.epoch, session.id)
             await town.pass_by(20)
     assert isinstance(await town.sessions.step_up(bobs, NewProof(Method.PASSWORD)), SessionGone | ActorChanged)
+
+
+async def test_R35_a_recovery_after_a_loss_sets_no_step_back(town, factors, store):
+    """The use of a code may be among the lost changes."""
+    admin, actor = await admin_of(town)
+    step = int(await town.now_ms() / 30000)
+    await enrol(factors, actor, phone(), step=step - 2)
+    words = {"users": {}, "seq": "0", "peps": [], "status": "", "lost": 1, "head": False, "live": True}
+    await run_write(store, "recover_account", admin.account, OPERATOR, uids=[admin.id], **words)
+    record = await town.users.record(admin.id)
+    assert isinstance(await open_with(town, record, totp(step)), ProofRefused)
+    assert isinstance(await open_with(town, record, totp(step + 4)), Opened)

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from sidecar.domain.factors import FactorId
 from sidecar.domain.users import Status
+from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import (
     FederatedIdentities,
     Linked,
@@ -206,6 +208,9 @@ async def unproven(town, ada):
 async def test_R9_R10_a_link_to_an_unproven_user_ends_its_credentials(town, links, by):
     ada = await town.account()
     bob, stranger = await unproven(town, ada)
+    factors, passkey = Factors(town.store), FactorId("passkey_" + "a" * 16)
+    await factors.add(stranger, passkey, sealed="s", ttl=60)
+    await factors.confirm(stranger, passkey, name="Mine", codes=("d" * 64,), wait=0, counter=0)
     if by == "e-mail":
         linked = await link(links, ada.account, "s-bob", "bob@example.com")
     else:
@@ -213,6 +218,7 @@ async def test_R9_R10_a_link_to_an_unproven_user_ends_its_credentials(town, link
     assert linked == Linked(bob.id)
     assert linked.cleared
     now = await town.users.record(bob.id)
+    assert now.factors == {}, "a passkey would sign in without the password"
     assert (now.epoch, now.sessions, now.email_verified) == (bob.epoch + 1, {}, True)
     assert now.epoch_changed_at == 0, "earlier tokens of the issuer stay valid, the linking one among them"
     assert (await town.users.credentials_of(bob.id)).password_hash == ""

@@ -64,13 +64,13 @@ async def _password(call: Request[RawBody], parameters: FormParameters) -> Respo
 
 async def _mfa_required(call: Request[RawBody], required: SecondFactorRequired) -> Response:
     """Return the challenge of the second step. A passkey needs a browser, so that it gets no token here."""
-    issued = await call.app.people.factor_sign_in.challenge(required.record.id, ChallengePurpose.TOKEN)
+    issued = await call.app.people.factors.sign_in.challenge(required.record.id, ChallengePurpose.TOKEN)
     if isinstance(issued, NoUser):
         return _token_answer(InvalidGrant())
     if Method.TOTP not in issued.methods:
         return error("mfa_required", "this user has a passkey alone, which needs a browser: sign in at the console")
-    told = "send mfa_token with otp or recovery_code, and the grant_type of the second step"
-    return error("mfa_required", told, mfa_token=issued.text, methods=[method.value for method in issued.methods])
+    remedy = "send mfa_token with otp or recovery_code, and the grant_type of the second step"
+    return error("mfa_required", remedy, mfa_token=issued.text, methods=[method.value for method in issued.methods])
 
 
 async def _mfa(call: Request[RawBody], parameters: FormParameters) -> Response:
@@ -78,7 +78,7 @@ async def _mfa(call: Request[RawBody], parameters: FormParameters) -> Response:
     if (otp is None) == (recovery is None):
         return error("invalid_request", "send otp or recovery_code")
     attempt = Attempt(parameters.required("mfa_token"), code=otp, recovery_code=recovery)
-    outcome = await call.app.people.factor_sign_in.sign_in(attempt, ChallengePurpose.TOKEN, call.client)
+    outcome = await call.app.people.factors.sign_in.sign_in(attempt, ChallengePurpose.TOKEN, call.client)
     count_login(call, outcome)
     return _token_answer(InvalidGrant() if isinstance(outcome, WrongCode) else outcome)
 

@@ -1,4 +1,4 @@
-"""Challenges of second steps, and the verification of what answers them (R36).
+"""Challenges of second steps, and the verification of their answers (R36).
 
 Each attempt is claimed in the store before its answer is compared, so that concurrent guesses count. All failures have
 the same outcome: a malformed, foreign, expired or used challenge, a wrong code, a forged credential.
@@ -138,7 +138,7 @@ class FactorAttempts:
     ) -> T | WrongCode | Limited:
         """Verify an answer and call ``use`` with it, which uses it up and returns WrongCode if the store refuses it.
 
-        ``user``: the only one whose challenge counts. Failures count for user, address and challenge.
+        ``user``: only a challenge of this user counts. Failures count for user, address and challenge.
         """
         refused = self._limits.refused(client.address)
         if refused is not None:

@@ -1,4 +1,4 @@
-"""Second factors of other users, for callers who may manage them (R11): reset, and confirmation."""
+"""Second factors of other users, under the permission to manage them (R11): reset, and confirmation."""
 
 from collections.abc import Awaitable, Callable
 

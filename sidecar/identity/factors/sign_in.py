@@ -28,7 +28,7 @@ class FactorSignIn:
         return self._attempts.passkeys.available
 
     async def challenge(self, user: UserId, purpose: ChallengePurpose) -> IssuedChallenge | NoUser:
-        """Return the challenge of a user whose password was right (R36)."""
+        """Return a challenge for a user after the right password (R36)."""
         return await self._attempts.issue(user, purpose)
 
     def passkey_options(self) -> IssuedChallenge:

@@ -97,7 +97,8 @@ class StepUp:
                 revocation = await wait_until_applied(self._fleet, position)
                 session = record.sessions[actor.session]
                 grant = self._issuer.grant(record, actor.session, counter) if browser else None
-                return RaisedSession(session, grant, revocation, max(0, ends_at - int(self._issuer.now())))
+                left = min(self._issuer.refresh_ttl, max(0, ends_at - int(self._issuer.now())))
+                return RaisedSession(session, grant, revocation, left)
             case FactorRequired():
                 return outcome
             case ProofRefused():

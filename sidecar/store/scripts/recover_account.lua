@@ -1,3 +1,4 @@
+-- include: factors
 -- R48: recover users of one account after the store has lost entries. Every epoch rises above the acknowledged ones,
 -- and every session ends. A user with a known lost change is held for a review. A second run only raises the epochs
 -- again.
@@ -65,6 +66,11 @@ local function go_over(uid, lost)
     redis.call('HSET', home, 'tv', int(epoch + 1), 'tvt', int(NOW))
     if now[3] == now[4] and not password then redis.call('HSET', home, 'pwtv', int(epoch + 1)) end
     end_sessions(uid)
+    -- R35: a step that was used may have been lost. The codes of this minute are refused.
+    for id in pairs(factors_of(uid)) do
+      local used, least = tonumber(redis.call('HGET', key('f:' .. id), 'step') or '-1'), math.floor(NOW / STEP_MS) + 1
+      if used >= 0 and used < least then redis.call('HSET', key('f:' .. id), 'step', int(least)) end
+    end
   end
   if waits then
     before.t = now[5] and cjson.decode(now[5]).t or int(NOW)
