@@ -93,6 +93,7 @@ def to_member(member: Member) -> schemas.Member:
         email_verified=record.email_verified,
         sessions=len(record.sessions),
         inviter=member.inviter,
+        factors=len(record.factors),
     )
 
 

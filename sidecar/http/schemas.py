@@ -79,7 +79,8 @@ class Review(msgspec.Struct, frozen=True):
 class Member(msgspec.Struct, frozen=True):
     """User in the list. ``invite_expires_at`` is set for an invited user, ``review`` for a held one.
 
-    ``sessions``: number of live ones. ``inviter``: name or e-mail; null for an operator.
+    ``sessions``: number of live ones. ``factors``: number of second factors. ``inviter``: name or e-mail; null for an
+    operator.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Member(msgspec.Struct, frozen=True):
     email_verified: bool
     sessions: Count
     inviter: str | None
+    factors: Count = 0
 
 
 class Seats(msgspec.Struct, frozen=True):

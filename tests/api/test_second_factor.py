@@ -119,6 +119,14 @@ async def test_the_first_factor_brings_ten_codes_once(ada):
     assert (more.body["recovery_codes"], more.body["factor"]["name"]) == ([], "Work")
 
 
+async def test_the_user_list_counts_second_factors(ada, town):
+    await town.join(await ada.record(), "bob@example.com")
+    await ada.phone()
+    await ada.passkey()
+    listed = (await ada.call("GET", "/v1/users")).body["users"]
+    assert {one["email"]: one["factors"] for one in listed} == {"ada@example.com": 2, "bob@example.com": 0}
+
+
 async def test_a_factor_is_renamed_and_removed(ada):
     phone = await ada.phone()
     assert (await ada.call("PATCH", f"/v1/me/factors/{phone.id}", {"name": "My phone"})).status == 204
@@ -258,6 +266,16 @@ async def test_R36_a_challenge_dies_with_the_password(ada):
     challenge = (await ada.challenge())["challenge"]
     await ada.call("POST", "/v1/me/password", {"old_password": PASSWORD, "new_password": OTHER_PASSWORD})
     assert (await ada.browser("/v1/session/factor", {"challenge": challenge, "code": phone.code()})).status == 401
+
+
+async def test_R16_a_full_store_takes_no_second_step(ada, town):
+    phone = await ada.phone()
+    challenge = (await ada.challenge())["challenge"]
+    town.limits.memory_low = True
+    answer = await ada.browser("/v1/session/factor", {"challenge": challenge, "code": phone.code()})
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "30")
+    town.limits.memory_low = False
+    assert (await ada.browser("/v1/session/factor", {"challenge": challenge, "code": phone.code()})).status == 204
 
 
 async def test_R36_five_wrong_answers_end_a_challenge(ada):

@@ -248,7 +248,7 @@ async def test_the_life_of_a_user(web, town):
     row = next(one for one in listed["users"] if one["id"] == user["id"])
     assert set(row) == {
         "id", "email", "name", "role", "status", "created_at", "last_login_at", "invite_expires_at", "review",
-        "email_verified", "sessions", "inviter",
+        "email_verified", "sessions", "inviter", "factors",
     }  # fmt: skip
     assert row["invite_expires_at"] == invited.body["invitation"]["expires_at"]
 

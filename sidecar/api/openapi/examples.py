@@ -236,6 +236,7 @@ ANSWERS: Final[dict[str, Any]] = {
                 "email_verified": True,
                 "sessions": 1,
                 "inviter": "Ada",
+                "factors": 1,
             }
         ],
         "seats": _SEATS,

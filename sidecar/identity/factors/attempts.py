@@ -34,6 +34,9 @@ from sidecar.tokens.opaque import Pepper
 USE_SECONDS: Final = CHALLENGE_SECONDS + 60
 """Seconds for which the use of a challenge is remembered: its life, and room for the clocks."""
 
+SHORT_RETRY: Final = 30
+"""Retry delay in seconds while the store is low on memory (R16)."""
+
 WRONG_IN_A_ROW: Final = 10
 """Wrong codes of one user after which a mail goes out, and attempts wait."""
 
@@ -140,7 +143,7 @@ class FactorAttempts:
 
         ``user``: only a challenge of this user counts. Failures count for user, address and challenge.
         """
-        refused = self._limits.refused(client.address)
+        refused = Limited(SHORT_RETRY) if self._limits.memory_low else self._limits.refused(client.address)
         if refused is not None:
             return refused
         challenge = read_challenge(self._pepper, attempt.challenge, purpose, self._clock())
