@@ -13,6 +13,7 @@ import pytest
 from sidecar.domain.sessions import Method, Proof
 from sidecar.pdp.compile.protocol import generation_of
 from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.diff import diff
 from sidecar.policy.generation import Generation, PackedGeneration, content_hash, pack
 from sidecar.policy.needs import zones
 from sidecar.policy.needs.facts import Facts
@@ -58,6 +59,20 @@ def test_without_lines_no_cell_has_a_need(seed: Mapping[str, bytes], shipped: Ge
     assert absent.generation is not None
     assert dict(absent.generation.cells) == dict(shipped.cells)
     assert absent.generation.id != shipped.id
+
+
+def test_an_outside_second_factor_is_one_of_an_unknown_kind(seed: Mapping[str, bytes]) -> None:
+    """No condition can name it, and no user can enrol it (`Method.SECOND_FACTOR`)."""
+    kinds = '[conditions.kinds]\nmethods = ["totp", "passkey", "recovery-code"]\n'
+    outside = session((Method.SECOND_FACTOR, 0))
+    assert met(compiled(seed), outside)
+    other = compiled(seed, "needs, accountant, billing, change-plan, kinds\n", CONDITIONS + kinds)
+    assert not met(other, outside)
+    found = diff(other, compiled(seed, "needs, accountant, billing, change-plan, second-factor\n", CONDITIONS + kinds))
+    (witness,) = found.cells[0].witnesses
+    assert witness.text.startswith("password and outside second factor")
+    named = with_needs(seed, CHANGE_PLAN, "", CONDITIONS + '[conditions.x]\nmethods = ["second-factor"]\n')
+    assert "condition-value" in [one.code.value for one in compile_policy(named, proof=ProofScope.NONE).diagnostics]
 
 
 def test_alternatives_are_or_and_lines_are_and(seed: Mapping[str, bytes]) -> None:

@@ -171,7 +171,7 @@ def _second_factor(condition: Condition, table: TomlTable) -> Condition | None:
 
 def _methods(condition: Condition, table: TomlTable) -> Condition | None:
     listed = _listed(table, "methods")
-    known = [method.value for method in Method]
+    known = [method.value for method in Method if method is not Method.SECOND_FACTOR]
     if listed is None or not all(
         name in known or _reported(table, "methods", index, f'"{name}" is not a method', suggestion(name, known))
         for index, name in enumerate(listed)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sidecar.policy.needs.facts import Facts
 
-_FACTORS = {"totp", "passkey", "recovery-code"}
+_FACTORS = {"totp", "passkey", "recovery-code", "second-factor"}
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 _DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 

@@ -14,7 +14,7 @@ from sidecar.policy.needs.lines import FILE, NeedLine
 from sidecar.policy.needs.partition import Partition
 from sidecar.policy.needs.table import Needs, RequirementBuilder, TooManyClassesError, alternatives, lines_by_cell
 
-ENROLLABLE: Final = frozenset(Method) - {Method.OUTSIDE}
+ENROLLABLE: Final = frozenset(Method) - {Method.OUTSIDE, Method.SECOND_FACTOR}
 """Methods that signing in here can prove. Passkeys may be off: see `reach`."""
 KEPT: Final = ("users", "manage")
 """Cell that an administrator must be able to reach by signing in."""

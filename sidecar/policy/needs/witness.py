@@ -18,6 +18,7 @@ _TITLES: Final = {
     Method.PASSKEY: "passkey",
     Method.RECOVERY_CODE: "recovery code",
     Method.OUTSIDE: "outside sign-in",
+    Method.SECOND_FACTOR: "outside second factor",
 }
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
