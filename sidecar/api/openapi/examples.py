@@ -171,10 +171,7 @@ ANSWERS: Final[dict[str, Any]] = {
         ],
         "current": GENERATION,
     },
-    "OAuthError": {
-        "error": "invalid_grant",
-        "error_description": "the e-mail, the password or the token is wrong or no longer valid",
-    },
+    "OAuthError": {"error": "invalid_grant", "error_description": "the e-mail, the password or the token is wrong"},
     "PasswordChanged": {
         "message": "Password changed. All older tokens are revoked.",
         "expires_in": 900,
@@ -203,7 +200,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "title": "Not found",
         "status": 404,
         "code": "not_found",
-        "detail": "user not found",
+        "detail": "no user",
     },
     "ResetCreated": {
         "mailed": False,
