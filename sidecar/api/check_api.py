@@ -14,7 +14,6 @@ from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.ext_authz import record_check
 from sidecar.http.request import Request, Response
 from sidecar.http.schemas import ReasonName
-from sidecar.pdp.decision_point import evaluate
 from sidecar.policy.generation import Generation
 
 ENDPOINT = "/v1/check"
@@ -48,22 +47,27 @@ class CheckBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """One decision. ``rule``: ``policy/policy.csv:LINE`` of the deciding rule, or null."""
+    """One decision. ``rule``: ``policy/policy.csv:LINE`` of the deciding rule, or null.
+
+    ``unmet``: conditions that would do, if the cell's needs are not met.
+    """
 
     decision: bool
     reason: ReasonName
     rule: str | None
+    unmet: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CheckResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Response to a check.
 
-    One pair: ``decision``, ``reason``, ``rule``. ``checks``: ``decisions`` in the same order.
+    One pair: ``decision``, ``reason``, ``rule``, ``unmet``. ``checks``: ``decisions`` in the same order.
     """
 
     decision: bool | msgspec.UnsetType = msgspec.UNSET
     reason: ReasonName | msgspec.UnsetType = msgspec.UNSET
     rule: str | msgspec.UnsetType | None = msgspec.UNSET
+    unmet: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     decisions: list[CheckResult] | msgspec.UnsetType = msgspec.UNSET
     generation: str
 
@@ -71,14 +75,15 @@ class CheckResponse(msgspec.Struct, frozen=True, kw_only=True):
 async def check(call: Request[CheckBody]) -> Response | Problem:
     """Decide one or several sections and actions, all with one generation and one record.
 
-    Both are those of the request's own authorization.
+    Both are those of the request's own authorization. The address of the request is a service's, never the user's:
+    conditions of networks are unmet.
     """
     started = perf_counter()
     targets = _targets(call.body)
     if targets is None:
         return Problem(Code.BAD_REQUEST, 'give "section" and "action", or "checks" with 1 to 100 of those pairs')
     generation = call.policy
-    decisions = [evaluate(generation, call.caller.record, target) for target in targets]
+    decisions = [call.app.pdp.evaluate(generation, call.caller.identity, target) for target in targets]
     ended = perf_counter()
     started = ended - (ended - started) / len(decisions)  # each decision gets an equal share of the time
     for decision in decisions:
@@ -101,7 +106,13 @@ def _targets(body: CheckBody) -> list[Target] | None:
 
 def _body(body: CheckBody, decisions: list[Decision], generation: Generation) -> CheckResponse:
     if isinstance(body.checks, tuple):
-        results = [CheckResult(one.allowed, one.reason, one.rule) for one in decisions]
+        results = [CheckResult(one.allowed, one.reason, one.rule, _unmet(one)) for one in decisions]
         return CheckResponse(decisions=results, generation=generation.id)
     (one,) = decisions
-    return CheckResponse(decision=one.allowed, reason=one.reason, rule=one.rule, generation=generation.id)
+    return CheckResponse(
+        decision=one.allowed, reason=one.reason, rule=one.rule, unmet=_unmet(one), generation=generation.id
+    )
+
+
+def _unmet(decision: Decision) -> tuple[str, ...] | msgspec.UnsetType:
+    return decision.missing.names if decision.missing else msgspec.UNSET

@@ -16,7 +16,7 @@ from aiohttp.web import RequestPayloadError
 from sidecar.api.console import LABEL, Console, secured
 from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.adapter import GatewayRequest
-from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, gateway_call, is_check
+from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, client_of, gateway_call, is_check, network_of
 from sidecar.gateways.fast_path.check_responder import CheckResponder
 from sidecar.gateways.fast_path.request_head import MAX_AGAIN, MAX_LINES
 from sidecar.http.allowed_hosts import NOT_OUR_NAME, is_ours
@@ -100,14 +100,14 @@ class Dispatcher:
         started = perf_counter()
         request_id = request_id_of(request.raw_headers)
         lines = tuple([(low, value) for name, value in request.raw_headers if (low := name.lower()) in HEADERS_READ])
+        client = client_of(self._app, _peer(request), request.raw_headers)
+        call = gateway_call(request.method, path, query, lines, client)
         if not self._stays(request):
-            call = gateway_call(request.method, path, query, lines)
             return self._response(request, await answer_check(self._app, call, request_id), request_id)
-        key = (request.method, request.raw_path, lines)
+        key = (request.method, request.raw_path, lines, network_of(self._app, client))
         known = self._responder.cached(key)
         if known is not None:
             return written(self._responder.replay(known, request_id, started), request_id)
-        call = gateway_call(request.method, path, query, lines)
         outcome = self._responder.decide(key if _is_short(call) else None, call, request_id, started)
         if isinstance(outcome, PendingDecision):
             return written(await self._responder.decide_async(outcome, call, request_id, started), request_id)
@@ -171,7 +171,8 @@ class Dispatcher:
         app = self._app
         generation = app.policy.generation
         authorize = admit_at_least if endpoint.at_least else admit
-        caller = await authorize(endpoint.guard, app, generation, request.method, request.raw_headers)
+        peer = _peer(request)
+        caller = await authorize(endpoint.guard, app, generation, request.method, request.raw_headers, peer)
         if isinstance(caller, Problem):
             return caller
         parameters = read_query(endpoint, query)
@@ -181,7 +182,7 @@ class Dispatcher:
             names=names,
             query=parameters,
             headers=request.raw_headers,
-            peer_address=_peer(request),
+            peer_address=peer,
             request_id=request_id,
             generation=generation,
             known=caller,

@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.api.serializers import revocation_headers, to_me, to_revocation, to_seats, to_session
 from sidecar.api.session_cookies import session_cookies
-from sidecar.domain.access import CredentialSource
+from sidecar.domain.access import CredentialSource, Target
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import SessionId
 from sidecar.http import schemas
@@ -22,7 +22,7 @@ from sidecar.identity.password_proof import WrongPassword
 from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.profile import Renamed
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
-from sidecar.policy.decide import decide, title_of
+from sidecar.policy.decide import title_of
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
 
@@ -69,12 +69,15 @@ async def rename(call: Request[ProfileBody]) -> Response | Problem:
 
 async def permissions(call: Request[None]) -> Response:
     """Return each section and action with its decision, for menus (``GET /v1/me/permissions``)."""
-    role = call.caller.record.role
+    role, client = call.caller.record.role, call.known_client
     cells = []
     for section in call.policy.sections.values():
         for action, title in zip(section.actions, section.action_titles, strict=True):
-            ruling = decide(call.policy, role, section.id, action)
-            cells.append(Permission(section.id, section.title, action, title, ruling.allowed, ruling.reason))
+            target = Target(section.id, action)
+            decision = call.app.pdp.evaluate(call.policy, call.caller.identity, target, client)
+            unmet = decision.missing.names if decision.missing else msgspec.UNSET
+            names = (section.id, section.title, action, title)
+            cells.append(Permission(*names, decision.allowed, decision.reason, unmet))
     return Response(200, Permissions(role, title_of(call.policy, role), call.policy.id, cells))
 
 

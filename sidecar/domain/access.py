@@ -6,6 +6,7 @@ garbage collector skips the cached ones.
 """
 
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
@@ -46,11 +47,15 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
-    """Input of one check. ``same_site`` is the gateway's result of the R5 test; only cookie requests need it."""
+    """Input of one check. ``same_site`` is the gateway's result of the R5 test; only cookie requests need it.
+
+    ``client``: the user's own address, for needs; None if it is not known.
+    """
 
     target: RequestPath | Target
     credential: Credential
     same_site: bool = False
+    client: IPv4Address | IPv6Address | None = None
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,7 @@
 """Decisions and their reasons (gateways/README.md, "Reasons"). The list of reasons is closed."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -37,9 +38,11 @@ class Reason(StrEnum):
     NEEDS_REVIEW = "needs_review"
     REVOKED = "revoked"
     SESSION_ENDED = "session_ended"
+    STEP_UP_REQUIRED = "step_up_required"
 
     NO_RULE = "no_rule"
     EXPLICIT_DENY = "explicit_deny"
+    CONDITION_UNMET = "condition_unmet"
     UNMATCHED_PATH = "unmatched_path"
     UNKNOWN_SECTION = "unknown_section"
     UNKNOWN_ACTION = "unknown_action"
@@ -78,6 +81,7 @@ _VERDICTS: dict[Reason, Verdict] = (
             Reason.NEEDS_REVIEW,
             Reason.REVOKED,
             Reason.SESSION_ENDED,
+            Reason.STEP_UP_REQUIRED,
         ),
         Verdict.UNAUTHENTICATED,
     )
@@ -85,6 +89,7 @@ _VERDICTS: dict[Reason, Verdict] = (
         (
             Reason.NO_RULE,
             Reason.EXPLICIT_DENY,
+            Reason.CONDITION_UNMET,
             Reason.UNMATCHED_PATH,
             Reason.UNKNOWN_SECTION,
             Reason.UNKNOWN_ACTION,
@@ -113,8 +118,10 @@ _MESSAGES: dict[Reason, str] = {
     Reason.NEEDS_REVIEW: "The user is held for review by an administrator: the store has lost a change.",
     Reason.REVOKED: "The token was revoked: sign in again.",
     Reason.SESSION_ENDED: "The session has ended: sign in again.",
+    Reason.STEP_UP_REQUIRED: "This needs a newer or stronger proof of your sign-in.",
     Reason.NO_RULE: "No rule allows this for your role.",
     Reason.EXPLICIT_DENY: "A rule denies this for your role.",
+    Reason.CONDITION_UNMET: "A condition of the policy is not met, such as the network or the time.",
     Reason.UNMATCHED_PATH: "No section of the dashboard has this path and method.",
     Reason.UNKNOWN_SECTION: "There is no such section.",
     Reason.UNKNOWN_ACTION: "The section has no such action.",
@@ -127,12 +134,43 @@ _MESSAGES: dict[Reason, str] = {
 }
 
 
+class MissingConditions(msgspec.Struct, frozen=True, gc=False):
+    """Conditions that would do for an allow, by name. ``max_age`` in seconds and ``acr_values`` are those of RFC 9470.
+
+    ``enrol``: kinds of second factors, one of which the user has to enrol first.
+    """
+
+    names: tuple[str, ...]
+    max_age: int | None = None
+    acr_values: str | None = None
+    enrol: tuple[str, ...] = ()
+
+
+class KnownFacts(msgspec.Struct, frozen=True, gc=False):
+    """Coarse facts of a decision in a cell with needs, for the decision log.
+
+    ``methods``: the proofs that count. ``signed_in_within``: the nearest limit of the policy in seconds, or None.
+    ``network`` and ``hours``: numbers of classes, which have a meaning in one generation.
+    """
+
+    methods: tuple[str, ...]
+    signed_in_within: int | None
+    network: int
+    hours: int
+
+
+FOREVER: Final = float("inf")
+
+
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """Result of one check. Only ``reason`` decides; the other fields inform the PEP.
 
     ``rule`` is ``policy/policy.csv:LINE`` or None. ``generation`` is the id of the deciding policy, or empty if there
     is none. ``cause`` is the state of the store's partition, set with ``store_unavailable`` and written only to the
     decision log.
+
+    ``missing`` is set with ``step_up_required`` and ``condition_unmet``. ``known`` is set in a cell with needs; the
+    decision then stays the same until ``valid_until`` (Unix seconds) and no longer.
     """
 
     reason: Reason
@@ -142,6 +180,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     section: str = ""
     action: str = ""
     cause: str = ""
+    missing: MissingConditions | None = None
+    known: KnownFacts | None = None
+    valid_until: float = FOREVER
 
     @property
     def allowed(self) -> bool:

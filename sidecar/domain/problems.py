@@ -11,6 +11,7 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    CONDITION_UNMET = "condition_unmet"
     CROSS_SITE = "cross_site"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -57,6 +58,7 @@ STATUSES: dict[Code, int] = {
     Code.BAD_REQUEST: 400,
     Code.UNAUTHENTICATED: 401,
     Code.FORBIDDEN: 403,
+    Code.CONDITION_UNMET: 403,
     Code.CROSS_SITE: 403,
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,

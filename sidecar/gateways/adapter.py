@@ -8,6 +8,7 @@ import msgspec
 
 from sidecar.domain.access import RequestPath, Target
 from sidecar.domain.decision import Reason
+from sidecar.http.client_ip import Address
 from sidecar.http.headers import RawHeaders, decode_header
 from sidecar.policy.routes import split_target
 
@@ -29,6 +30,7 @@ class GatewayRequest(msgspec.Struct, frozen=True, gc=False):
     """A gateway's check request, as received.
 
     ``path`` and ``query`` are the check request's own, undecoded. Only the adapter interprets them and the headers.
+    ``client``: the user's own address, None if it is not known or the policy has no condition of networks.
     """
 
     family: "GatewayAdapter"
@@ -36,6 +38,7 @@ class GatewayRequest(msgspec.Struct, frozen=True, gc=False):
     path: str
     query: str
     headers: RawHeaders
+    client: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
 from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, alters_request, from_parts
-from sidecar.gateways.protobuf import MAX_HEADERS, SHORT, http_request
+from sidecar.gateways.protobuf import MAX_HEADERS, SHORT, http_request, source_address
+from sidecar.http.client_ip import Address
+from sidecar.http.headers import RawHeaders
 from sidecar.http.response import ENVOY_REMOVES, IDENTITY, RawResponse
 from sidecar.telemetry.app_log import logger
 
@@ -40,6 +42,7 @@ HEALTH_SECONDS: Final = 1.0
 
 Respond = Callable[[GatewayRequest], Awaitable[RawResponse]]
 Healthy = Callable[[], Awaitable[bool]]
+ClientOf = Callable[[str, RawHeaders], Address | None]
 
 _log = logger("gateways")
 
@@ -68,13 +71,16 @@ def parsed(raw: bytes, max_head: int) -> CheckRequest:
         http, request = http_request(raw, max_head), CheckRequest()
         if http is not None:
             request.attributes.request.http.MergeFromString(http)
+            request.attributes.source.address.MergeFromString(source_address(raw))
     except DecodeError:
         return CheckRequest()
     return request
 
 
-def call_of(request: CheckRequest) -> GatewayRequest:
-    """Convert Envoy's message to a check request.
+def call_of(request: CheckRequest, client_of: ClientOf = lambda _peer, _headers: None) -> GatewayRequest:
+    """Convert Envoy's message to a check request. ``client_of`` returns the user's own address, if it is known.
+
+    Its peer is the source in the message. A source without an IP address is no Unix socket of a trusted proxy.
 
     Without ``encode_raw_headers``, Envoy joins repeated headers with a comma, which makes any token invalid.
     """
@@ -87,7 +93,8 @@ def call_of(request: CheckRequest) -> GatewayRequest:
         headers = tuple((key.encode(), value) for key, value in lines)
     else:
         headers = tuple((key.encode(), value.encode()) for key, value in http.headers.items())
-    return GatewayRequest(FAMILY, http.method, path, query, headers)
+    peer = request.attributes.source.address.socket_address.address
+    return GatewayRequest(FAMILY, http.method, path, query, headers, client_of(peer, headers))
 
 
 def response_of(answer: RawResponse) -> CheckResponse:
@@ -128,12 +135,13 @@ def _header(name: str, value: str) -> HeaderValueOption:
 class Authorization:
     """Authorization service. ``respond`` decides; any exception becomes a denial."""
 
-    def __init__(self, respond: Respond) -> None:
+    def __init__(self, respond: Respond, client_of: ClientOf = lambda _peer, _headers: None) -> None:
         self._respond = respond
+        self._client_of = client_of
 
     async def Check(self, request: CheckRequest, _context: object) -> CheckResponse:  # noqa: N802 (the proto's name)
         try:
-            return response_of(await self._respond(call_of(request)))
+            return response_of(await self._respond(call_of(request, self._client_of)))
         except Exception:
             _log.exception("check failed", endpoint=FAMILY.label)
             return CheckResponse(status=Status(code=PERMISSION_DENIED))
@@ -180,14 +188,22 @@ class GrpcCredentials:
 class GrpcServer:
     """gRPC server for both services on one address, in the running event loop."""
 
-    def __init__(self, respond: Respond, healthy: Healthy, *, max_head: int, shared: bool = False) -> None:
-        """Create the server.
+    def __init__(
+        self,
+        respond: Respond,
+        healthy: Healthy,
+        *,
+        max_head: int,
+        shared: bool = False,
+        client_of: ClientOf = lambda _peer, _headers: None,
+    ) -> None:
+        """Create the server. ``client_of``: as in `call_of`.
 
         ``shared``: other processes listen on the same address, and the kernel distributes connections.
         """
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
-        self._serve(Authorization(respond), max_head)
+        self._serve(Authorization(respond, client_of), max_head)
         health_pb2_grpc.add_HealthServicer_to_server(GrpcHealth(healthy), self._server)
         self._certificate: Any = None
 

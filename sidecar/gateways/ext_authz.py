@@ -12,13 +12,14 @@ from sidecar.gateways.adapter import OVERRIDES, GatewayAdapter, GatewayRequest
 from sidecar.gateways.cookie_filter import kept_cookies
 from sidecar.gateways.denial_causes import EXPLAINED, cause_of, log_denial
 from sidecar.gateways.login_redirect import is_navigation
+from sidecar.http.client_ip import Address, proven_address
 from sidecar.http.context import AppContext
 from sidecar.http.credentials import credential
 from sidecar.http.csrf import same_site, same_site_section
 from sidecar.http.denial_causes import Cause
 from sidecar.http.denial_log import DENIAL_LOG
 from sidecar.http.headers import RawHeaders
-from sidecar.http.response import RawResponse, gateway_response, redirected, rewritten, with_removals
+from sidecar.http.response import RawResponse, gateway_response, redirected, rewritten, step_up_name, with_removals
 from sidecar.pdp.decision_point import PendingDecision
 from sidecar.telemetry.app_log import debugging, logger
 from sidecar.telemetry.check_recorder import LogEntryTemplate
@@ -75,9 +76,31 @@ def family_of(path: str) -> GatewayAdapter:
     return section.FAMILY if path.startswith(section.PREFIX) else NO_USER
 
 
-def gateway_call(method: str, path: str, query: str, headers: RawHeaders) -> GatewayRequest:
+def gateway_call(
+    method: str, path: str, query: str, headers: RawHeaders, client: Address | None = None
+) -> GatewayRequest:
     """Return the check request as received. Only its adapter interprets it."""
-    return GatewayRequest(family_of(path), method, path, query, headers)
+    return GatewayRequest(family_of(path), method, path, query, headers, client)
+
+
+def cuts_networks(app: AppContext) -> bool:
+    """Return whether the policy in force has needs with conditions of networks, so that addresses matter."""
+    generation = app.policy.generation
+    return generation is not None and generation.needs.cuts_networks
+
+
+def client_of(app: AppContext, peer: str | None, headers: RawHeaders) -> Address | None:
+    """Return the user's own address in a check. None: it is not known, or does not matter.
+
+    ``peer`` is None on a Unix socket. ``headers``: all lines of the check.
+    """
+    return proven_address(peer, headers, app.public_config.trusted_proxies) if cuts_networks(app) else None
+
+
+def network_of(app: AppContext, client: Address | None) -> int:
+    """Return the network class of a client, for keys of cached responses (R40)."""
+    generation = app.policy.generation
+    return 0 if generation is None or client is None else generation.needs.network_class(client)
 
 
 async def answer_check(app: AppContext, call: GatewayRequest, request_id: bytes) -> RawResponse:
@@ -184,12 +207,13 @@ def read_question(app: AppContext, call: GatewayRequest) -> Question | Reason:
     if isinstance(credentials, Reason):
         return credentials
     if credentials.proof is not CredentialSource.COOKIE:
-        return Question(target, credentials)
+        return Question(target, credentials, client=call.client)
     origins = app.public_config.origins
     if isinstance(target, RequestPath):
-        return Question(target, credentials, same_site(call.headers, method=target.method, origins=origins))
+        own = same_site(call.headers, method=target.method, origins=origins)
+        return Question(target, credentials, own, call.client)
     reads = target.action == READING_ACTION
-    return Question(target, credentials, same_site_section(call.headers, reads=reads, origins=origins))
+    return Question(target, credentials, same_site_section(call.headers, reads=reads, origins=origins), call.client)
 
 
 def target_of(app: AppContext, call: GatewayRequest) -> Target | None:
@@ -235,7 +259,7 @@ def _adapt_response(call: GatewayRequest, app: AppContext, decision: Decision, a
     requested = family.read(call)
     if not isinstance(requested, RequestPath) or requested.method != "GET" or not is_navigation(call.headers):
         return answer
-    location = page.location(family.uri(call))
+    location = page.location(family.uri(call), step_up_name(decision))
     return answer if location is None else redirected(answer, location)
 
 

@@ -16,6 +16,11 @@ MAX_HEADERS: Final = 128
 _PATH: Final = (1, 4, 2)
 """CheckRequest.attributes, AttributeContext.request, Request.http."""
 
+_SOURCE: Final = (1, 1, 1)
+"""CheckRequest.attributes, AttributeContext.source, Peer.address."""
+
+_MAX_ADDRESS: Final = 512
+
 _MAX_FIELDS: Final = 64
 """Fields per message on that path besides headers. envoy.service.auth.v3 has at most 13."""
 
@@ -41,15 +46,30 @@ def http_request(raw: bytes, max_head: int) -> bytes | None:
     malformed.
     """
     try:
-        start, end = 0, len(raw)
-        for number in _PATH:
-            found = [field for field in _fields(raw, start, end, _MAX_FIELDS) if field.number == number]
-            if len(found) != 1 or found[0].wire_type != _LENGTH_DELIMITED:
-                return None
-            start, end = found[0].content, found[0].end
-        return _head(raw, start, end, max_head)
+        found = _find(raw, _PATH)
+        return None if found is None else _head(raw, *found, max_head)
     except (IndexError, ValueError):
         return None
+
+
+def source_address(raw: bytes) -> bytes:
+    """Return the source's Address of a serialized CheckRequest; empty if there is none, or a malformed one."""
+    try:
+        found = _find(raw, _SOURCE)
+    except (IndexError, ValueError):
+        return b""
+    return b"" if found is None or found[1] - found[0] > _MAX_ADDRESS else raw[found[0] : found[1]]
+
+
+def _find(raw: bytes, path: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return the begin and end of a message on a path of fields, each of which occurs once."""
+    start, end = 0, len(raw)
+    for number in path:
+        found = [field for field in _fields(raw, start, end, _MAX_FIELDS) if field.number == number]
+        if len(found) != 1 or found[0].wire_type != _LENGTH_DELIMITED:
+            return None
+        start, end = found[0].content, found[0].end
+    return start, end
 
 
 def _head(raw: bytes, start: int, end: int, max_head: int) -> bytes | None:

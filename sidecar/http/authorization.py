@@ -6,6 +6,7 @@ from sidecar.domain.access import CredentialSource, Target
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, Scope
 from sidecar.domain.problems import Code, Problem
+from sidecar.http.client_ip import caller_address
 from sidecar.http.context import AppContext
 from sidecar.http.credentials import authorization, credential
 from sidecar.http.csrf import same_site
@@ -13,17 +14,24 @@ from sidecar.http.denial_causes import cross_site
 from sidecar.http.denial_log import DENIAL_LOG
 from sidecar.http.endpoint import Require, Requirement, RequirePermission, RequireScope
 from sidecar.http.headers import RawHeaders
-from sidecar.http.problems import of_reason
+from sidecar.http.problems import of_decision, of_reason
 from sidecar.http.request import Caller
 from sidecar.identity.pep_keys import InvalidKey, OutOfScope, RateExceeded
-from sidecar.pdp.decision_point import evaluate
 from sidecar.policy.generation import Generation
 
 
 async def admit(
-    guard: Requirement, app: AppContext, generation: Generation | None, method: str, headers: RawHeaders
+    guard: Requirement,
+    app: AppContext,
+    generation: Generation | None,
+    method: str,
+    headers: RawHeaders,
+    peer: str | None,
 ) -> Caller | Pep | Problem | None:
-    """Check ``guard``. Return the caller, the problem that denies the call, or None for an open endpoint."""
+    """Check ``guard``. Return the caller, the problem that denies the call, or None for an open endpoint.
+
+    ``peer``: address of the connection's other end, None on a Unix socket.
+    """
     if guard is Require.OPEN:
         return None
     if generation is None:
@@ -36,9 +44,11 @@ async def admit(
     if isinstance(caller, Reason):
         return of_reason(caller, generation.id)
     if isinstance(guard, RequirePermission):
-        decision = evaluate(generation, caller.record, Target(guard.section, guard.action))
+        cookie = caller.proof is CredentialSource.COOKIE
+        client = caller_address(peer, headers, app.public_config.trusted_proxies, cookie=cookie)
+        decision = app.pdp.evaluate(generation, caller.identity, Target(guard.section, guard.action), client)
         if not decision.allowed:
-            return of_reason(decision.reason, generation.id)
+            return of_decision(decision)
     return caller
 
 
@@ -66,7 +76,7 @@ async def identify(app: AppContext, method: str, headers: RawHeaders) -> Caller 
     identity = await app.pdp.identify(credentials)
     if isinstance(identity, Reason):
         return identity
-    return Caller(identity.record, identity.claims, credentials.proof)
+    return Caller(identity, credentials.proof)
 
 
 async def _admit_key(scope: Scope, app: AppContext, generation: Generation, headers: RawHeaders) -> Pep | Problem:

@@ -22,22 +22,54 @@ MAX_ENTRY: Final = 80
 Network = IPv4Network | IPv6Network | str
 """A network, or ``UNIX``."""
 
+Address = IPv4Address | IPv6Address
+
 
 def client_address(peer: str | None, headers: RawHeaders, trusted: tuple[Network, ...]) -> str:
     """Return the rightmost address that is not a trusted proxy's, else the peer. ``peer`` is None on a Unix socket."""
-    peer = UNIX if peer is None else _unmapped(peer)
-    if not _is_trusted(peer, trusted):
-        return peer
+    found = proven_address(peer, headers, trusted)
+    if found is not None:
+        return str(found)
+    return UNIX if peer is None else _unmapped(peer)
+
+
+def proven_address(peer: str | None, headers: RawHeaders, trusted: tuple[Network, ...]) -> Address | None:
+    """Return the address that a trusted proxy reports, for needs. None: the user's own address is not known.
+
+    The address of a peer is never the user's: it is a gateway's, a service's or a proxy's.
+    """
+    return reported_address(headers, trusted) if is_trusted_peer(peer, trusted) else None
+
+
+def reported_address(headers: RawHeaders, trusted: tuple[Network, ...]) -> Address | None:
+    """Return the rightmost address that is not a trusted proxy's, in the headers of a trusted proxy."""
     for number, entry in enumerate(_from_the_right(headers)):
         address = forwarded_address(entry)
         if address is None or number >= MAX_PROXIES:
             break
         if not any(address in network for network in trusted if not isinstance(network, str)):
-            return str(address)
-    return peer
+            return address
+    return None
 
 
-def forwarded_address(entry: str) -> IPv4Address | IPv6Address | None:
+def caller_address(
+    peer: str | None, headers: RawHeaders, trusted: tuple[Network, ...], *, cookie: bool
+) -> Address | None:
+    """Return the user's own address in a call to the API, for needs. None: it is not known.
+
+    A cookie belongs to a browser: without a proxy, the peer is the user's.
+    """
+    if cookie and not is_trusted_peer(peer, trusted):
+        return None if peer is None else forwarded_address(peer)
+    return proven_address(peer, headers, trusted)
+
+
+def is_trusted_peer(peer: str | None, trusted: tuple[Network, ...]) -> bool:
+    """Return whether a peer is a trusted proxy. ``peer`` is None on a Unix socket."""
+    return _is_trusted(UNIX if peer is None else _unmapped(peer), trusted)
+
+
+def forwarded_address(entry: str) -> Address | None:
     """Return the address of one entry, or None if it contains none.
 
     Azure and Amazon append the port: ``192.0.2.1:4711``, ``[2001:db8::1]:4711``. The IPv6 zone is dropped, because the

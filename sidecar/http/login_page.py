@@ -8,6 +8,9 @@ CONSOLE: Final = "/console/"
 SIGN_IN: Final = CONSOLE + "sign-in"
 """The console's login page."""
 
+STEP_UP: Final = "step_up"
+"""Parameter with the name of a condition, for a signed-in user who must prove the sign-in again."""
+
 PARAMETER: Final = "rd"
 """Always the last parameter: a gateway that cannot escape the original request appends it as it is."""
 
@@ -24,16 +27,23 @@ class LoginPage:
     fragment: str
     path: str = ""
 
-    def location(self, uri: str | None) -> str | None:
+    def location(self, uri: str | None, step_up: str = "") -> str | None:
         """Return the URL of the redirect. ``uri`` is the original request target, or None if it is unknown.
+
+        ``step_up``: name of the condition that the user should meet, if the user is signed in.
 
         None for a request of the login page itself: a gateway that checks this page would redirect to it forever.
         """
         if uri is not None and self._is_own(uri.partition("?")[0]):
             return None
+        head = self.head.removesuffix(f"{PARAMETER}=")
+        if step_up:
+            head += f"{STEP_UP}={step_up}"
         if uri is None or len(uri) > MAX_URI:
-            return self.url
-        return f"{self.head}{quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"
+            return head + self.fragment if step_up else self.url
+        if step_up:
+            head += "&"
+        return f"{head}{PARAMETER}={quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"
 
     def _is_own(self, path: str) -> bool:
         return path == self.path or (self.path == SIGN_IN and path.startswith(CONSOLE))

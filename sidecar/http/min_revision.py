@@ -27,10 +27,15 @@ _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
 
 
 async def admit_at_least(
-    guard: Requirement, app: AppContext, generation: Generation | None, method: str, headers: RawHeaders
+    guard: Requirement,
+    app: AppContext,
+    generation: Generation | None,
+    method: str,
+    headers: RawHeaders,
+    peer: str | None,
 ) -> Caller | Pep | Problem | None:
     """Check ``guard`` as ``admit`` does, by records no older than the requested revision."""
-    caller = await admit(guard, app, generation, method, headers)
+    caller = await admit(guard, app, generation, method, headers, peer)
     wanted = _revision(headers)
     if wanted is None:
         return caller
@@ -50,7 +55,7 @@ async def admit_at_least(
                 retry_after=1,
             )
         case RevisionStatus.REACHED:  # the first check may have used older data
-            return await admit(guard, app, generation, method, headers)
+            return await admit(guard, app, generation, method, headers, peer)
 
 
 def _revision(headers: RawHeaders) -> int | Problem | None:

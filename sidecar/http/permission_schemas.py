@@ -15,10 +15,11 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Permission(Cell, frozen=True):
-    """Cell with the decision for the caller."""
+    """Cell with the decision for the caller. ``unmet``: conditions that would do, if the cell's needs are not met."""
 
     decision: bool
     reason: ReasonName
+    unmet: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Permissions(msgspec.Struct, frozen=True):

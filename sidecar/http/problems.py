@@ -4,9 +4,9 @@ from typing import Any, assert_never
 
 import msgspec
 
-from sidecar.domain.decision import Reason, Verdict
+from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.response import REALM, RawResponse, challenge
+from sidecar.http.response import REALM, RawResponse, challenge, step_up_challenge
 from sidecar.identity.display_names import NAME_RULE
 from sidecar.identity.passwords import Weaknesses
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
@@ -40,6 +40,18 @@ def of_reason(reason: Reason, generation: str, detail: str = "") -> Problem:
         case Verdict.DENY | Verdict.ALLOW:
             code = _DENIALS.get(reason, Code.FORBIDDEN)  # fails closed: an unlisted reason is a 403
             return Problem(code, detail, extra)
+
+
+def of_decision(decision: Decision) -> Problem:
+    """Return a denial as a problem. Unmet needs add ``unmet``, ``max_age``, ``acr_values`` and ``enrol``."""
+    denial = of_reason(decision.reason, decision.generation)
+    missing = decision.missing
+    if missing is None:
+        return denial
+    code = Code.STEP_UP_REQUIRED if decision.reason is Reason.STEP_UP_REQUIRED else Code.CONDITION_UNMET
+    members: dict[str, Any] = {"max_age": missing.max_age, "acr_values": missing.acr_values, "enrol": missing.enrol}
+    present = {name: value for name, value in members.items() if value}
+    return Problem(code, denial.detail, {**denial.extra, "unmet": list(missing.names), **present})
 
 
 _UNKNOWN = {
@@ -76,10 +88,10 @@ def problem_answer(problem: Problem) -> RawResponse:
     if "generation" in problem.extra:
         reason = Reason(problem.extra["reason"])
         headers += [("X-Auth-Reason", reason.value), ("X-Auth-Generation", problem.extra["generation"])]
-        if problem.status == 401:
+        if problem.status == 401 and problem.code is not Code.STEP_UP_REQUIRED:
             headers.append(("WWW-Authenticate", challenge(reason)))
     if problem.code is Code.STEP_UP_REQUIRED:
-        headers.append(("WWW-Authenticate", step_up_challenge(problem)))
+        headers.append(("WWW-Authenticate", _step_up_challenge(problem.extra)))
     if "allow" in problem.extra:
         headers.append(("Allow", problem.extra["allow"]))
     if problem.retry_after is not None:
@@ -124,10 +136,10 @@ def refusal(outcome: Refusal) -> Problem:
             assert_never(outcome)
 
 
-def step_up_challenge(problem: Problem) -> str:
-    """Return the challenge of RFC 9470 section 3. ``max_age`` is a member of the problem."""
-    error = 'error="insufficient_user_authentication", error_description="a recent proof of the sign-in is required"'
-    return f'Bearer realm="{REALM}", {error}, max_age="{problem.extra["max_age"]}"'
+def _step_up_challenge(members: dict[str, Any]) -> str:
+    """Return the challenge of a problem with these members."""
+    description = members.get("message", "a recent proof of the sign-in is required")
+    return step_up_challenge(description, members.get("max_age"), members.get("acr_values"))
 
 
 def step_up_required(max_age: int) -> Problem:

@@ -8,11 +8,13 @@ import msgspec
 from sidecar.domain.access import CredentialSource
 from sidecar.domain.peps import Pep
 from sidecar.domain.users import Actor, UserRecord
-from sidecar.http.client_ip import client_address
+from sidecar.http.client_ip import caller_address, client_address
 from sidecar.http.context import AppContext
 from sidecar.http.headers import RawHeaders, header_values
 from sidecar.identity.sessions import Client
+from sidecar.pdp.decision_basis import Identity
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.facts import Address
 from sidecar.tokens.claims import Claims
 
 B = TypeVar("B")
@@ -22,11 +24,18 @@ MAX_AGENT: Final = 1024
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Authenticated user of a request: the live record and the verified token."""
+    """Authenticated user of a request: the identity, and the source of its credential."""
 
-    record: UserRecord
-    claims: Claims
+    identity: Identity
     proof: CredentialSource
+
+    @property
+    def record(self) -> UserRecord:
+        return self.identity.record
+
+    @property
+    def claims(self) -> Claims:
+        return self.identity.claims
 
 
 class Request(msgspec.Struct, Generic[B], frozen=True):
@@ -49,6 +58,12 @@ class Request(msgspec.Struct, Generic[B], frozen=True):
     def address(self) -> str:
         """Client address (R7), for rate limits and audit rows."""
         return client_address(self.peer_address, self.headers, self.app.public_config.trusted_proxies)
+
+    @property
+    def known_client(self) -> Address | None:
+        """The caller's own address, for needs. None: it is not known."""
+        proxies, cookie = self.app.public_config.trusted_proxies, self.caller.proof is CredentialSource.COOKIE
+        return caller_address(self.peer_address, self.headers, proxies, cookie=cookie)
 
     @property
     def client(self) -> Client:

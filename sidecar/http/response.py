@@ -24,13 +24,18 @@ class RawResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class DenialBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Body of a 401, 403 or 503 from a gateway endpoint. ``detail``: the operator's remedy."""
+    """Body of a 401, 403 or 503 from a gateway endpoint. ``detail``: the operator's remedy.
+
+    ``unmet``: conditions that would do. ``enrol``: kinds of second factors, one of which the user has to enrol first.
+    """
 
     decision: bool
     reason: str
     message: str
     generation: str
     detail: str = ""
+    unmet: tuple[str, ...] = ()
+    enrol: tuple[str, ...] = ()
 
 
 def gateway_response(decision: Decision, *, unavailable: int, detail: str = "") -> RawResponse:
@@ -48,7 +53,7 @@ def gateway_response(decision: Decision, *, unavailable: int, detail: str = "") 
         case Verdict.ALLOW:
             return RawResponse(HTTPStatus.OK, common + identity_headers(decision))
         case Verdict.UNAUTHENTICATED:
-            return _denial(HTTPStatus.UNAUTHORIZED, (*common, ("WWW-Authenticate", challenge(reason))), decision)
+            return _denial(HTTPStatus.UNAUTHORIZED, (*common, ("WWW-Authenticate", challenge_of(decision))), decision)
         case Verdict.DENY:
             return _denial(HTTPStatus.FORBIDDEN, common, decision, detail)
         case Verdict.UNKNOWN:
@@ -102,6 +107,29 @@ def challenge(reason: Reason) -> str:
     return f'Bearer realm="{REALM}", error="invalid_token", error_description="{reason.message}"'
 
 
+def challenge_of(decision: Decision) -> str:
+    """Return the challenge of a decision: that of RFC 9470 section 3 if a step-up would do."""
+    if decision.missing is None:
+        return challenge(decision.reason)
+    return step_up_challenge(decision.reason.message, decision.missing.max_age, decision.missing.acr_values)
+
+
+def step_up_name(decision: Decision) -> str:
+    """Return the condition that a login page should let the user meet, or an empty string."""
+    missing = decision.missing
+    if missing is None or decision.reason is not Reason.STEP_UP_REQUIRED:
+        return ""
+    return missing.acr_values or missing.names[0]
+
+
+def step_up_challenge(description: str, max_age: int | None, acr_values: str | None) -> str:
+    """Return the challenge of RFC 9470 section 3. ``max_age`` in seconds."""
+    text = f'Bearer realm="{REALM}", error="insufficient_user_authentication", error_description="{description}"'
+    if acr_values is not None:
+        text += f', acr_values="{acr_values}"'
+    return text if max_age is None else f'{text}, max_age="{max_age}"'
+
+
 def is_header_safe(value: str) -> bool:
     """Return True for printable ASCII, which no proxy re-encodes and no back end splits into a second header (R9)."""
     return value.isascii() and value.isprintable()
@@ -109,5 +137,8 @@ def is_header_safe(value: str) -> bool:
 
 def _denial(status: int, headers: tuple[tuple[str, str], ...], decision: Decision, detail: str = "") -> RawResponse:
     reason = decision.reason
-    body = msgspec.json.encode(DenialBody(False, reason.value, reason.message, decision.generation, detail))
+    missing = decision.missing
+    unmet, enrol = (missing.names, missing.enrol) if missing else ((), ())
+    denial = DenialBody(False, reason.value, reason.message, decision.generation, detail, unmet, enrol)
+    body = msgspec.json.encode(denial)
     return RawResponse(status, (*headers, ("Content-Type", "application/json")), body)

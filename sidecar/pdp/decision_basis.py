@@ -30,5 +30,5 @@ class DecisionBasis(msgspec.Struct, frozen=True, gc=False):
     generation: str
     tokens: object
     record: UserRecord
-    since: int
-    until: int
+    since: float
+    until: float

@@ -15,9 +15,11 @@ from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
 from sidecar.pdp.decision_basis import DecisionBasis, Identity
 from sidecar.pdp.federation import FederatedUsers
+from sidecar.pdp.needs_check import SessionClasses, decide_need
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.facts import Address
 from sidecar.policy.routes import Public
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.integrity.partition_state import PartitionState, cause_of
@@ -39,11 +41,12 @@ class ActivePolicy(Protocol):
 
 class PendingDecision(msgspec.Struct, frozen=True):
     """Check that needs I/O. Either the token is authentic and the user's record is not cached, or an external issuer
-    signed the token (R10). An external token can also require the issuer's keys."""
+    signed the token (R10). An external token can also require the issuer's keys. ``client``: as in `Question`."""
 
     generation: Generation
     target: Target | Reason
     claims: Claims | ExternalToken
+    client: Address | None = None
 
 
 class Unavailable(msgspec.Struct, frozen=True):
@@ -65,13 +68,16 @@ class DecisionPoint:
         *,
         clock: Callable[[], float],
         outside: FederatedUsers | None = None,
+        leeway: float = 0.0,
         on_regression: Callable[[UserId, int], None] = lambda _uid, _epoch: None,
     ) -> None:
         self._policy = policy
         self._tokens = tokens
         self._records = records
-        self._clock = clock
+        self.clock = clock
         self._outside = outside
+        self.leeway = leeway
+        self._classes = SessionClasses(leeway)
         self._on_regression = on_regression
 
     async def check(self, question: Question) -> Decision:
@@ -92,22 +98,40 @@ class DecisionPoint:
         credential = question.credential
         if credential.proof is CredentialSource.COOKIE and not question.same_site:
             return Decision(Reason.CROSS_SITE, generation.id)
-        now = int(self._clock())
+        now = int(self.clock())
         claims = self._verify_token(credential, now)
         if isinstance(claims, Claims):
             record = self._cached_record(claims)
             if record is not None:
-                return _conclude(generation, target, _match_record(claims, record, now))
+                return self._conclude(generation, target, _match_record(claims, record, now), question.client)
         elif isinstance(claims, Reason):
             return Decision(claims, generation.id)
-        return PendingDecision(generation, target, claims)
+        return PendingDecision(generation, target, claims, question.client)
 
     async def close(self, question: PendingDecision) -> Decision:
         """Load the identity that ``check_now`` lacked, and return the decision."""
         identity = await self._load_identity(question.claims)
         if isinstance(identity, Unavailable):
             return Decision(Reason.STORE_UNAVAILABLE, question.generation.id, cause=identity.cause)
-        return _conclude(question.generation, question.target, identity)
+        return self._conclude(question.generation, question.target, identity, question.client)
+
+    def evaluate(
+        self, generation: Generation, identity: Identity, target: Target, client: Address | None = None
+    ) -> Decision:
+        """Evaluate the policy for a live user, with the role in the record, and the needs of the cell.
+
+        ``client``: the user's own address, None if it is not known.
+        """
+        role = identity.record.role
+        ruling = decide(generation, role, target.section, target.action)
+        section, action = target.section[:SHOWN], target.action[:SHOWN]
+        decision = Decision(ruling.reason, generation.id, ruling.rule, identity.record, section, action)
+        requirement = generation.needs.of(role, target.section, target.action) if decision.allowed else None
+        if requirement is None:
+            return decision
+        now = self.clock()
+        facts = self._classes.of(generation, identity, now)
+        return decide_need(generation, requirement, facts, client, role=role, allowed=decision, now=now)
 
     def basis_of(self, question: Question, decision: Decision) -> DecisionBasis | None:
         """Return the inputs of ``decision``, just made for ``question``. Validate them later with ``is_current``.
@@ -117,12 +141,18 @@ class DecisionPoint:
         generation, record = self._policy.generation, decision.user
         if generation is None or record is None or generation.id != decision.generation:
             return None
-        claims = self._verify_token(question.credential, int(self._clock()))
+        claims = self._verify_token(question.credential, int(self.clock()))
         if not isinstance(claims, Claims) or self._records.peek(record.id) is not record:
             return None
-        since, until = self._tokens.bounds(claims)
-        ends_at = record.sessions[claims.session].ends_at
-        return DecisionBasis(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
+        now = self.clock()
+        begins_at, expires_at = self._tokens.bounds(claims)
+        since: float = begins_at
+        until = min(expires_at, record.sessions[claims.session].ends_at, decision.valid_until)
+        if decision.known is not None:  # an earlier clock can be in another class
+            since = max(begins_at, now)
+        if until <= now:
+            return None
+        return DecisionBasis(decision, generation.id, self._tokens.version, record, since, until)
 
     def target_of(self, requested: RequestPath | Target) -> Target | Public | Reason:
         """Resolve a route or target with the active generation."""
@@ -136,7 +166,7 @@ class DecisionPoint:
             generation is not None
             and generation.id is basis.generation
             and self._tokens.version is basis.tokens
-            and basis.since <= self._clock() < basis.until
+            and basis.since <= self.clock() < basis.until
             and self._records.peek(basis.record.id) is basis.record
         )
 
@@ -145,7 +175,7 @@ class DecisionPoint:
 
         A cached record avoids the store read. A store failure returns ``STORE_UNAVAILABLE``.
         """
-        now = int(self._clock())
+        now = int(self.clock())
         claims = self._verify_token(credential, now)
         if isinstance(claims, Claims):
             record = self._cached_record(claims)
@@ -159,11 +189,11 @@ class DecisionPoint:
     def session_of(self, token: str) -> Claims | Reason:
         """Return the claims of an authentic local access token, expired or not. They identify the session in a
         browser's renewal and sign-out (R5). The session itself may have ended."""
-        return self._tokens.of_session(token, now=int(self._clock()))
+        return self._tokens.of_session(token, now=int(self.clock()))
 
     def account(self, credential: Credential) -> AccountId | None:
         """Return the account in an authentic, unexpired local token, even if the token is revoked; else None."""
-        claims = self._verify_token(credential, int(self._clock()))
+        claims = self._verify_token(credential, int(self.clock()))
         return claims.account if isinstance(claims, Claims) else None
 
     def _verify_token(self, credential: Credential, now: int) -> Claims | ExternalToken | Reason:
@@ -188,29 +218,25 @@ class DecisionPoint:
             return Unavailable(problem.cause or cause_of(PartitionState.OUT))
         if record is not None and claims.epoch > record.epoch:
             self._on_regression(claims.user, claims.epoch)
-        return _match_record(claims, record, int(self._clock()))
+        return _match_record(claims, record, int(self.clock()))
+
+    def _conclude(
+        self, generation: Generation, target: Target | Reason, identity: Identity | Reason, client: Address | None
+    ) -> Decision:
+        """Return the decision. Identity precedes target, so that callers without a token cannot probe for paths."""
+        if isinstance(identity, Reason):
+            older = (
+                identity is Reason.STORE_UNAVAILABLE
+            )  # the store's epoch is older than the token's: writes were lost
+            return Decision(identity, generation.id, cause=cause_of(PartitionState.REGRESSED) if older else "")
+        if isinstance(target, Reason):
+            return Decision(target, generation.id, user=identity.record)
+        return self.evaluate(generation, identity, target, client)
 
     async def _identify_external(self, external: ExternalToken) -> Identity | Reason:
         if self._outside is None:  # no external issuer is trusted
             return Reason.WRONG_ISSUER
-        return await self._outside.identify(external, now=int(self._clock()))
-
-
-def evaluate(generation: Generation, record: UserRecord, target: Target) -> Decision:
-    """Evaluate the policy for a live user, with the role in ``record``."""
-    ruling = decide(generation, record.role, target.section, target.action)
-    section, action = target.section[:SHOWN], target.action[:SHOWN]
-    return Decision(ruling.reason, generation.id, ruling.rule, record, section, action)
-
-
-def _conclude(generation: Generation, target: Target | Reason, identity: Identity | Reason) -> Decision:
-    """Return the decision. Identity precedes target, so that callers without a token cannot probe for paths."""
-    if isinstance(identity, Reason):
-        older = identity is Reason.STORE_UNAVAILABLE  # the store's epoch is older than the token's: writes were lost
-        return Decision(identity, generation.id, cause=cause_of(PartitionState.REGRESSED) if older else "")
-    if isinstance(target, Reason):
-        return Decision(target, generation.id, user=identity.record)
-    return evaluate(generation, identity.record, target)
+        return await self._outside.identify(external, now=int(self.clock()))
 
 
 def _resolve(generation: Generation, target: RequestPath | Target) -> Target | Public | Reason:

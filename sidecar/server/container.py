@@ -181,6 +181,7 @@ class Container:
                 records,
                 clock=time.time,
                 outside=deps.trusted.users(store, records, self.live.fleet, self._unlinked),
+                leeway=deps.settings.leeway,
                 on_regression=self.live.epoch_repair.request,
             ),
             people=self.identity.people,

@@ -5,13 +5,14 @@ to gRPC, so only the first worker serves it.
 """
 
 import os
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sidecar.config.parsers import Address, TcpAddress, UnixAddress
 from sidecar.config.settings import Settings
-from sidecar.gateways.ext_authz import answer_check
+from sidecar.gateways.ext_authz import answer_check, client_of
 from sidecar.http.context import AppContext
 from sidecar.http.request_id import request_id_of
 from sidecar.server.listeners import SHUTDOWN_SECONDS, ListenerError, SocketName, bind, cannot_listen
@@ -42,7 +43,11 @@ class GrpcListener:
             return
         envoy_grpc = library()
         self._server = envoy_grpc.GrpcServer(
-            self._respond, self._healthy, max_head=self._settings.max_head, shared=self._place.shared
+            self._respond,
+            self._healthy,
+            max_head=self._settings.max_head,
+            shared=self._place.shared,
+            client_of=partial(client_of, self._app),
         )
         mask = os.umask(0o117)  # create a Unix socket with mode 0660 (R8)
         try:

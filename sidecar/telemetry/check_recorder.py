@@ -66,7 +66,7 @@ class CheckRecorder:
         self._allows = allows
         self._credit = 0.0
         self._soon = call_soon
-        self._kept: FifoCache[tuple[str | None, ...], LogEntryTemplate] = FifoCache(MAX_KEPT)
+        self._kept: FifoCache[tuple[object, ...], LogEntryTemplate] = FifoCache(MAX_KEPT)
         self._entries: list[Any] = []  # flat, four values per check: a tuple per check would double the cost
         metrics.before_scrape(self.flush)
 
@@ -85,6 +85,8 @@ class CheckRecorder:
             decision.rule,
             decision.generation,
             label,
+            decision.missing,
+            decision.known,
             *((user.id, user.role) if user is not None else ()),
         )
         reported = self._kept.get(key)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sidecar.domain.decision import Decision
+from sidecar.domain.decision import Decision, KnownFacts
 from sidecar.telemetry.app_log import logger
 
 QUEUE_BYTES = 32 * 1024 * 1024
@@ -31,8 +31,12 @@ Each wake-up of the thread takes the interpreter from the loop for the time of a
 _log = logger("telemetry")
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=False):
-    """Log line. ``duration_us`` is the time from request to decision. ``rule`` is ``policy/policy.csv:LINE``."""
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Log line. ``duration_us`` is the time from request to decision. ``rule`` is ``policy/policy.csv:LINE``.
+
+    Only lines of cells with needs have the fields with a default. ``unmet``: names of conditions that would do.
+    ``classes``: the facts that were known, in coarse form.
+    """
 
     time: str
     kind: str
@@ -48,6 +52,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=False):
     cause: str
     rule: str | None
     generation: str
+    unmet: tuple[str, ...] = ()
+    classes: KnownFacts | None = None
     duration_us: int
 
 
@@ -76,6 +82,8 @@ def middle_of(endpoint: str, decision: Decision) -> bytes:
         cause=decision.cause,
         rule=decision.rule,
         generation=decision.generation,
+        unmet=decision.missing.names if decision.missing else (),
+        classes=decision.known,
         duration_us=0,
     )
     return msgspec.json.encode(record)[len(_HEAD) : -len(_TAIL)]

@@ -58,10 +58,14 @@ class World:
 
 
 class Wire:
-    """A transport that keeps the written bytes."""
+    """A transport that keeps the written bytes. ``peer``: address of its other end, None for a Unix socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str | None = "127.0.0.1") -> None:
         self.written: list[bytes] = []
+        self._peer = (peer, 4711) if peer else ""
+
+    def get_extra_info(self, name: str) -> object:
+        return self._peer if name == "peername" else None
 
     def write(self, data: bytes) -> None:
         self.written.append(data)

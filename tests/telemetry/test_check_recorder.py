@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.domain.decision import Decision, Reason
+from sidecar.domain.decision import Decision, KnownFacts, MissingConditions, Reason
 from sidecar.telemetry import check_recorder as module
 from sidecar.telemetry.check_recorder import BATCH, CheckRecorder
 from sidecar.telemetry.decision_log import DecisionRecord, in_quotes
@@ -62,7 +62,26 @@ def test_a_line_says_who_what_where_and_why() -> None:
     assert (allow["request_id"], allow["duration_us"]) == ("r-1", 12)
     assert (deny["user"], deny["decision"], deny["reason"], deny["rule"]) == ("", False, "missing_token", None)
     assert (deny["request_id"], deny["duration_us"]) == ("r-2", 1_500_000)
-    assert set(allow) == set(DecisionRecord.__struct_fields__)
+    assert set(allow) == set(DecisionRecord.__struct_fields__) - {"unmet", "classes"}, "those of cells with needs"
+
+
+def test_a_line_of_a_cell_with_needs_holds_known_and_unmet() -> None:
+    log = Log()
+    recorder = book(log)
+    known = KnownFacts(("password", "totp"), 900, 2, 0)
+    met = msgspec.structs.replace(ALLOW, known=known, valid_until=1.0)
+    unmet = msgspec.structs.replace(
+        ALLOW, reason=Reason.CONDITION_UNMET, missing=MissingConditions(("office",)), known=known
+    )
+    other = msgspec.structs.replace(unmet, missing=MissingConditions(("office", "paid-plan")))
+    for decision in (met, unmet, other, met):
+        enter(recorder, decision)
+    recorder.flush()
+    lines = log.lines()
+    classes = {"methods": ["password", "totp"], "signed_in_within": 900, "network": 2, "hours": 0}
+    assert [line["classes"] for line in lines] == [classes] * 4
+    assert [line.get("unmet") for line in lines] == [None, ["office"], ["office", "paid-plan"], None]
+    assert [line["decision"] for line in lines] == [True, False, False, True]
 
 
 @pytest.mark.parametrize("micros", [0, 1, 999, 1000, 123_456_789])

@@ -27,6 +27,8 @@ ALLOWED_FIELDS = {
     "cause",
     "rule",
     "generation",
+    "unmet",
+    "classes",
     "duration_us",
 }
 

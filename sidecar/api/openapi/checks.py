@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sidecar.api.openapi.examples import ANSWERS
 from sidecar.domain.decision import Reason
+from sidecar.domain.factors import FactorKind
 from sidecar.http.response import IDENTITY
 
 _REASONS: Final = [reason.value for reason in Reason]
@@ -28,6 +29,12 @@ CHECK_SCHEMAS: Final[dict[str, Any]] = {
             "message": {"type": "string"},
             "generation": {"type": "string"},
             "detail": {"type": "string", "description": "Remedy for the operator of the gateway."},
+            "unmet": {"type": "array", "items": {"type": "string"}, "description": "Conditions that would do."},
+            "enrol": {
+                "type": "array",
+                "items": {"enum": [kind.value for kind in FactorKind]},
+                "description": "Kinds of second factors, one of which the user has to enrol first.",
+            },
         },
     }
 }

@@ -20,6 +20,7 @@ from sidecar.gateways.ext_authz import (
     question_of,
     respond,
 )
+from sidecar.gateways.fast_path.client_networks import ClientNetworks
 from sidecar.gateways.fast_path.request_head import UriParts
 from sidecar.gateways.fast_path.response_cache import CachedResponse, ResponseCache
 from sidecar.http.context import AppContext
@@ -37,6 +38,7 @@ class CheckResponder:
         self._record = app.recorder.record
         self._wire = ResponseEncoder(unavailable=app.public_config.unavailable_status)
         self.cache = ResponseCache()
+        self.networks = ClientNetworks(app)
 
     def cached(self, key: Hashable) -> CachedResponse | None:
         """Return the cached response to an identical request, if its basis is current."""

@@ -17,6 +17,7 @@ import httptools
 from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import gateway_call, is_check
 from sidecar.gateways.fast_path.check_responder import CheckResponder
+from sidecar.gateways.fast_path.client_networks import NO_LINE
 from sidecar.gateways.fast_path.request_head import (
     HeadReader,
     SimpleRequest,
@@ -26,6 +27,7 @@ from sidecar.gateways.fast_path.request_head import (
     key_without_uri,
 )
 from sidecar.gateways.fast_path.response_cache import CachedResponse
+from sidecar.http.client_ip import Address, is_trusted_peer
 from sidecar.http.context import AppContext
 from sidecar.http.request_id import accepted, new_request_id
 from sidecar.http.server.prepared_response import PreparedResponse
@@ -38,6 +40,10 @@ PIPELINE_BYTES: Final = 16 * 1024
 
 Reading pauses above that. One read delivers the kernel's whole buffer (server/listeners.py).
 """
+
+
+HeadKey = bytes | tuple[bytes, int]
+"""Key of a head: its bytes without request id, or these without addresses, and the network class of the client."""
 
 
 class FastPathListener:
@@ -90,6 +96,9 @@ class FastPathProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
+        peer = transport.get_extra_info("peername")
+        trusted = self._listener.app.public_config.trusted_proxies
+        self._proxied = is_trusted_peer(peer[0] if isinstance(peer, tuple) else None, trusted)
         self._loop = asyncio.get_running_loop()
         self._last_activity = self._loop.time()
         self._timer = self._loop.call_later(self._listener.idle, self._close_if_idle)
@@ -166,19 +175,24 @@ class FastPathProtocol(asyncio.Protocol):
         plain = self._parse(head)
         if plain is None:
             return False
-        if is_cacheable(plain, key, request_id):
-            self._answer(plain, key, page, started)
+        network = key[1] if isinstance(key, tuple) else None
+        client, lines = (None, 0) if network is None else self._responder.networks.address_in(head)
+        alone = network is None or network == NO_LINE or lines == 1
+        if alone and is_cacheable(plain, key[0] if isinstance(key, tuple) else key, request_id):
+            self._answer(plain, key, page, started, client)
         else:
-            self._answer(plain, None, None, started)
+            self._answer(plain, None, None, started, client)
         return True
 
-    def _look_up(self, head: bytes) -> tuple[bytes, UriParts | None, bytes | None, CachedResponse | None]:
+    def _look_up(self, head: bytes) -> tuple[HeadKey, UriParts | None, bytes | None, CachedResponse | None]:
         """Return the key of a head (without request id), its template and URI, its request id, and its cached response.
 
         Most gateways send a request id with each check or with none. After a check without one, the next head is looked
         up before the search for a request id.
         """
         responder, whole = self._responder, not self._numbered
+        if self._proxied and responder.networks.matter():
+            return self._look_up_by_network(head)
         known = responder.cached(head) if whole else None
         if known is not None:
             return head, None, None, known
@@ -189,6 +203,19 @@ class FastPathProtocol(asyncio.Protocol):
             return key, None, request_id, known
         page = key_without_uri(key)
         return key, page, request_id, None if page is None else responder.find_by_template(key, page)
+
+    def _look_up_by_network(self, head: bytes) -> tuple[HeadKey, UriParts | None, bytes | None, CachedResponse | None]:
+        """Return the same as `_look_up`. The network class of the client replaces its addresses in the keys (R40)."""
+        responder = self._responder
+        without, network = responder.networks.split(head)
+        text, request_id = key_without_request_id(without)
+        key = (text, network)
+        known = responder.cached(key)
+        page = None if known is not None else key_without_uri(text)
+        if page is None:
+            return key, None, request_id, known
+        page = ((page[0], network), page[1])
+        return key, page, request_id, responder.find_by_template(key, page)
 
     def _parse(self, head: bytes) -> SimpleRequest | None:
         """Parse a plain check. Return None if aiohttp must serve it."""
@@ -202,10 +229,17 @@ class FastPathProtocol(asyncio.Protocol):
         plain = self._listener.heads.read(head) if self._complete else None
         return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
 
-    def _answer(self, head: SimpleRequest, key: bytes | None, page: UriParts | None, started: float) -> None:
+    def _answer(
+        self,
+        head: SimpleRequest,
+        key: HeadKey | None,
+        page: UriParts | None,
+        started: float,
+        client: Address | None,
+    ) -> None:
         request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
         path, _, query = head.target.partition("?")
-        call = gateway_call("GET", path, query, head.headers)
+        call = gateway_call("GET", path, query, head.headers, client)
         outcome = self._responder.decide(key, call, request_id, started, page)
         if isinstance(outcome, PendingDecision):
             self.waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))

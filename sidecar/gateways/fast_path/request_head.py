@@ -6,6 +6,7 @@ of them makes each cost one lookup.
 """
 
 import re
+from collections.abc import Hashable
 from typing import Final
 
 import msgspec
@@ -15,8 +16,8 @@ from sidecar.gateways.ext_authz import HEADERS_READ
 from sidecar.http.request_id import FORM
 
 Line = tuple[bytes, bytes]
-UriParts = tuple[bytes, bytes]
-"""A head without its URI line, and the URI: see `unplaced`."""
+UriParts = tuple[Hashable, bytes]
+"""A head without its URI line, and the URI: see `key_without_uri`. A network class can be part of the first."""
 
 MAX_HEADERS: Final = 100
 """Fewer than aiohttp's limit, so that a head at that limit is decided by one program alone."""

@@ -75,7 +75,7 @@ class RequestTemplate(msgspec.Struct, frozen=True, gc=False):
         call, hole = self.call, self.uri_index
         headers = list(call.headers)
         headers[hole] = (headers[hole][0], uri)
-        return GatewayRequest(call.family, call.method, call.path, call.query, headers)
+        return GatewayRequest(call.family, call.method, call.path, call.query, headers, call.client)
 
 
 class ResponseCache:

@@ -53,7 +53,15 @@ class ResponseEncoder:
         """Return the cached response, which depends on ``decision`` and ``detail`` alone. Both have few values."""
         user = decision.user
         user_key = (user.id, user.role, user.email, user.email_verified) if user else None
-        key = (decision.reason, decision.generation, user_key, decision.section, decision.action, detail)
+        key = (
+            decision.reason,
+            decision.generation,
+            user_key,
+            decision.section,
+            decision.action,
+            detail,
+            decision.missing,
+        )
         prepared = self._kept.get(key)
         if prepared is None:
             prepared = prepare(gateway_response(decision, unavailable=self._unavailable, detail=detail))

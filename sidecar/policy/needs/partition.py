@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.decision import KnownFacts
 from sidecar.domain.sessions import Method
 from sidecar.policy.needs.conditions import Condition, ConditionKind
 from sidecar.policy.needs.facts import Address, Facts
@@ -199,6 +200,13 @@ class Partition:
             else:
                 until = min((until, *(at + limit for limit in self._limits if at + limit >= now)))
         return until
+
+    def known(self, base: int, methods: tuple[str, ...]) -> KnownFacts:
+        """Return a class at an unknown address in the form of the decision log."""
+        digits = self.digits(base)
+        age = digits[self.sign_in]
+        within = self._limits[age] if age < len(self._limits) else None
+        return KnownFacts(methods, within, digits[self.network], digits[self.time])
 
     # -- classes → sets --------------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class PackedNeeds(msgspec.Struct, frozen=True):
 class Needs:
     """Needs of one generation. Immutable, except for remembered look-ups.
 
-    ``wait_s``: seconds until a user's first factor counts (R37).
+    ``wait_s``: seconds until a user's first factor counts (R37). ``cuts_networks``: addresses matter.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Needs:
         self.wait_s = packed.wait_s
         self.requirements = tuple(Requirement(number, bits) for number, bits in enumerate(packed.requirements, start=1))
         self.active = bool(packed.lines)
+        self.cuts_networks = self.active and len(packed.dimensions.networks.masks) > 1
         self._closures = closures
         self._unmet: FifoCache[tuple[str, str, str, int], Unmet] = FifoCache(MAX_UNMET)
         self._numbers = array(_NUMBERS, packed.cells)
