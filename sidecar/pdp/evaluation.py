@@ -1,7 +1,8 @@
 """AuthZEN access evaluation: may this subject take this action on this resource?
 
 A PEP asks about one account, without the user's token. An unknown subject is denied before the resource is resolved,
-public routes included. Only live records and the policy decide. Properties that the PEP sends are ignored.
+public routes included. Only live records and the policy decide. Properties that the PEP sends are ignored. For needs,
+its key vouches for the user's address and session.
 """
 
 from collections.abc import Callable
@@ -12,10 +13,12 @@ import msgspec
 from sidecar.domain.access import Resource, Subject, Target
 from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Decision, Reason
-from sidecar.domain.users import AccountId, Status, UserId, UserRecord
+from sidecar.domain.users import AccountId, SessionId, Status, UserId, UserRecord
 from sidecar.pdp.decision_point import SHOWN
+from sidecar.pdp.needs_check import FactsClass, class_of, class_of_nothing, decide_need
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.facts import Address
 from sidecar.policy.routes import Outcome, Public
 from sidecar.store.live.record_cache import RecordCache
 from sidecar.store.users import Users
@@ -34,6 +37,18 @@ class ResolvedSubject(msgspec.Struct, frozen=True, gc=False):
 
     role: str
     record: UserRecord | None = None
+
+
+class Circumstances(msgspec.Struct, frozen=True, gc=False):
+    """Facts of a PEP's request, for needs. ``now``: Unix seconds. ``leeway``: as in `Facts`.
+
+    ``client`` and ``session`` are those of the user for whom the PEP asks: None and empty if they are not known.
+    """
+
+    now: float
+    leeway: float = 0.0
+    client: Address | None = None
+    session: SessionId = SessionId("")
 
 
 class Subjects:
@@ -106,7 +121,29 @@ def resolve_record(record: UserRecord) -> ResolvedSubject | Reason:
             return Reason.UNKNOWN_USER
 
 
-def evaluate(generation: Generation, resolved: ResolvedSubject | Reason, action: str, resource: Resource) -> Decision:
+def facts_class(
+    generation: Generation, resolved: ResolvedSubject, circumstances: Circumstances | None
+) -> tuple[FactsClass, Address | None]:
+    """Return the class of a subject's facts, and its address. For a role, no fact is known, so that no need is met."""
+    record = resolved.record
+    if record is None or circumstances is None:
+        return class_of_nothing(generation), None
+    now, leeway = circumstances.now, circumstances.leeway
+    live = record.sessions.get(circumstances.session)
+    if live is None or live.ends_at <= now:
+        facts = class_of(generation, record, (), None, now=now, leeway=leeway)
+    else:
+        facts = class_of(generation, record, live.methods, live.signed_in_at, now=now, leeway=leeway)
+    return facts, circumstances.client
+
+
+def evaluate(
+    generation: Generation,
+    resolved: ResolvedSubject | Reason,
+    action: str,
+    resource: Resource,
+    circumstances: Circumstances | None = None,
+) -> Decision:
     """Return the decision for a resolved subject. Pure function."""
     if isinstance(resolved, Reason):
         return Decision(resolved, generation.id)
@@ -117,7 +154,14 @@ def evaluate(generation: Generation, resolved: ResolvedSubject | Reason, action:
         return Decision(target, generation.id, user=resolved.record)
     ruling = decide(generation, resolved.role, target.section, target.action)
     section, named = target.section[:SHOWN], target.action[:SHOWN]
-    return Decision(ruling.reason, generation.id, ruling.rule, resolved.record, section, named)
+    decision = Decision(ruling.reason, generation.id, ruling.rule, resolved.record, section, named)
+    role = resolved.role
+    requirement = generation.needs.of(role, target.section, target.action) if decision.allowed else None
+    if requirement is None:
+        return decision
+    facts, client = facts_class(generation, resolved, circumstances)
+    now = 0.0 if circumstances is None else circumstances.now
+    return decide_need(generation, requirement, facts, client, role=role, allowed=decision, now=now)
 
 
 def _resolve(generation: Generation, action: str, resource: Resource) -> Outcome:

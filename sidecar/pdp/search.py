@@ -9,41 +9,64 @@ from collections.abc import Iterable
 from sidecar.domain.access import Resource, Target
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Member
-from sidecar.pdp.evaluation import ROLE, ROUTE, SECTION, USER, ResolvedSubject
+from sidecar.pdp.evaluation import ROLE, ROUTE, SECTION, USER, Circumstances, ResolvedSubject, facts_class
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS, Outcome, Public
 
 
 def subjects(
-    generation: Generation, kind: str, action: str, resource: Resource, members: Iterable[Member]
+    generation: Generation,
+    kind: str,
+    action: str,
+    resource: Resource,
+    members: Iterable[Member],
+    circumstances: Circumstances | None = None,
 ) -> list[str]:
     """Return the sorted ids of allowed users among ``members``, or of allowed roles. Other kinds: empty."""
     target = _target(generation, action, resource)
     public = isinstance(target, Public)
     roles = frozenset(generation.roles) if public else _roles_with(generation, target)
+
+    def is_met(resolved: ResolvedSubject) -> bool:
+        return not isinstance(target, Target) or _is_met(generation, resolved, target, circumstances)
+
     if kind == ROLE:
-        return sorted(roles)
+        return sorted(role for role in roles if is_met(ResolvedSubject(role)))
     if kind == USER:
         active = (member.record for member in members if member.record.may_sign_in)
-        return sorted(one.id for one in active if public or one.role in roles)
+        allowed = (one for one in active if public or one.role in roles)
+        return sorted(one.id for one in allowed if is_met(ResolvedSubject(one.role, one)))
     return []
 
 
-def resources(generation: Generation, kind: str, resolved: ResolvedSubject, action: str) -> list[str]:
+def resources(
+    generation: Generation,
+    kind: str,
+    resolved: ResolvedSubject,
+    action: str,
+    circumstances: Circumstances | None = None,
+) -> list[str]:
     """Return the sorted allowed sections, or paths that the route table names. Other kinds: empty."""
+    cells = met_cells(generation, resolved, circumstances)
     if kind == SECTION:
-        return sorted(section for section, name in open_cells(generation, resolved.role) if name == action)
+        return sorted(section for section, name in cells if name == action)
     if kind == ROUTE:
-        return [path for path in named_paths(generation) if _opens(generation, resolved.role, action, path)]
+        return [path for path in named_paths(generation) if _opens(generation, cells, action, path)]
     return []
 
 
-def actions(generation: Generation, resolved: ResolvedSubject, resource: Resource) -> list[str]:
+def actions(
+    generation: Generation,
+    resolved: ResolvedSubject,
+    resource: Resource,
+    circumstances: Circumstances | None = None,
+) -> list[str]:
     """Return the sorted allowed actions of the section, or methods of the route. Other kinds: empty."""
+    cells = met_cells(generation, resolved, circumstances)
     if resource.kind == SECTION:
-        return sorted(name for section, name in open_cells(generation, resolved.role) if section == resource.id)
+        return sorted(name for section, name in cells if section == resource.id)
     if resource.kind == ROUTE:
-        return sorted(method for method in METHODS if _opens(generation, resolved.role, method, resource.id))
+        return sorted(method for method in METHODS if _opens(generation, cells, method, resource.id))
     return []
 
 
@@ -61,6 +84,29 @@ def named_paths(generation: Generation) -> list[str]:
 def open_cells(generation: Generation, role: str) -> frozenset[tuple[str, str]]:
     """Return the allowed (section, action) pairs; empty for a removed role."""
     return generation.allowed.get(role, frozenset())
+
+
+def met_cells(
+    generation: Generation, resolved: ResolvedSubject, circumstances: Circumstances | None
+) -> frozenset[tuple[str, str]]:
+    """Return the allowed (section, action) pairs whose needs are met."""
+    cells, needs = open_cells(generation, resolved.role), generation.needs
+    if not needs.active:
+        return cells
+    facts, client = facts_class(generation, resolved, circumstances)
+    number = needs.at(facts.base, client)
+    requirements = {cell: needs.of(resolved.role, *cell) for cell in cells}
+    return frozenset(cell for cell, one in requirements.items() if one is None or one.meets(number))
+
+
+def _is_met(
+    generation: Generation, resolved: ResolvedSubject, target: Target, circumstances: Circumstances | None
+) -> bool:
+    requirement = generation.needs.of(resolved.role, target.section, target.action)
+    if requirement is None:
+        return True
+    facts, client = facts_class(generation, resolved, circumstances)
+    return requirement.meets(generation.needs.at(facts.base, client))
 
 
 def _target(generation: Generation, action: str, resource: Resource) -> Outcome:
@@ -81,8 +127,8 @@ def _roles_with(generation: Generation, target: Outcome) -> frozenset[str]:
     return frozenset(role for role, cells in generation.allowed.items() if cell in cells)
 
 
-def _opens(generation: Generation, role: str, method: str, path: str) -> bool:
+def _opens(generation: Generation, cells: frozenset[tuple[str, str]], method: str, path: str) -> bool:
     target = generation.routes.resolve(method, path)
     if isinstance(target, Target):
-        return (target.section, target.action) in open_cells(generation, role)
+        return (target.section, target.action) in cells
     return isinstance(target, Public)

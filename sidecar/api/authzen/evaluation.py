@@ -7,10 +7,13 @@ decision is 503, because a PEP would take a denial for the policy's decision.
 from time import perf_counter
 from typing import Final
 
+import msgspec
+
 from sidecar.api.authzen import problems, schemas
 from sidecar.api.authzen.requests import (
     MAX_BATCH_BYTES,
     Batch,
+    Context,
     Evaluation,
     Semantic,
     batch_of,
@@ -25,7 +28,7 @@ from sidecar.gateways.ext_authz import record_check
 from sidecar.http.endpoint import Endpoint, Require, RequireScope
 from sidecar.http.json_body import InvalidBodyError
 from sidecar.http.request import RawBody, Request, Response
-from sidecar.pdp.evaluation import ResolvedSubject, evaluate
+from sidecar.pdp.evaluation import Circumstances, ResolvedSubject, evaluate
 
 EVALUATION: Final = "/access/v1/evaluation"
 EVALUATIONS: Final = "/access/v1/evaluations"
@@ -53,11 +56,19 @@ async def evaluations(call: Request[RawBody]) -> Response:
 async def _single(call: Request[RawBody], request: Evaluation, endpoint: str) -> Response:
     started = perf_counter()
     resolved = await call.app.subjects.find(call.policy, call.pep.account, request.subject)
-    decision = evaluate(call.policy, resolved, request.action, request.resource)
+    decision = evaluate(
+        call.policy, resolved, request.action, request.resource, circumstances_of(call, request.context)
+    )
     record_check(call.app, endpoint, decision, call.request_id, started)
     if decision.allowed:
         return Response(200, schemas.Decision(True))  # no further members, which a PEP would have to support
-    return Response(200, schemas.Decision(False, schemas.ReasonContext(decision.reason)))
+    unmet = decision.missing.names if decision.missing else msgspec.UNSET
+    return Response(200, schemas.Decision(False, schemas.ReasonContext(decision.reason, unmet)))
+
+
+def circumstances_of(call: Request[RawBody], context: Context) -> Circumstances:
+    """Return the facts of a request at this instant."""
+    return Circumstances(call.app.pdp.clock(), call.app.pdp.leeway, context.client, context.session)
 
 
 async def _run(call: Request[RawBody], batch: Batch) -> list[bool]:
@@ -83,7 +94,8 @@ async def _decide(
     resolved = known.get(request.subject)
     if resolved is None:
         resolved = known[request.subject] = await call.app.subjects.find(call.policy, call.pep.account, request.subject)
-    return evaluate(call.policy, resolved, request.action, request.resource)
+    circumstances = circumstances_of(call, request.context)
+    return evaluate(call.policy, resolved, request.action, request.resource, circumstances)
 
 
 async def metadata(call: Request[None]) -> Response:

@@ -1,7 +1,8 @@
 """AuthZEN 1.0 requests: strict JSON to subject, action and resource.
 
 Missing members and members of another type are rejected by name; unknown ones are ignored. ``properties`` and
-``context`` must be objects, and are discarded, because claims of a PEP never affect a decision (R20).
+``context`` must be objects. Claims of a PEP never affect a decision (R20), but two facts do, for which its key vouches:
+``context.client_ip`` and ``context.session``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.domain.access import Resource, Subject
+from sidecar.domain.users import SessionId
 from sidecar.http import json_body
+from sidecar.http.client_ip import MAX_ENTRY, Address, forwarded_address
 from sidecar.http.json_body import InvalidBodyError, strict_json
 from sidecar.http.request import RawBody
 
@@ -42,12 +45,20 @@ class Semantic(StrEnum):
     PERMIT_ON_FIRST_PERMIT = "permit_on_first_permit"
 
 
+class Context(msgspec.Struct, frozen=True, gc=False):
+    """Facts of a request, for needs: the user's address, None if it is not known, and the user's session, or empty."""
+
+    client: Address | None
+    session: SessionId
+
+
 class Evaluation(msgspec.Struct, frozen=True, gc=False):
     """One question."""
 
     subject: Subject
     action: str
     resource: Resource
+    context: Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +106,8 @@ def _evaluation_in(content: bytes) -> Evaluation:
 
 def evaluation_of(sent: Members) -> Evaluation:
     """Return the question of an object. Raises InvalidBodyError that names the member."""
-    optional_object(sent, "context")
-    return Evaluation(subject_of(sent), action_of(sent), resource_of(sent))
+    context = context_of(sent)
+    return Evaluation(subject_of(sent), action_of(sent), resource_of(sent), context)
 
 
 def batch_of(sent: Members) -> Batch | None:
@@ -132,6 +143,14 @@ def _semantic(sent: Members) -> Semantic:
         return Semantic(wanted)
     except ValueError:
         raise InvalidBodyError(f"options.evaluations_semantic must be one of {', '.join(Semantic)}") from None
+
+
+def context_of(sent: Members) -> Context:
+    """Return the facts in a request's context. A value that is no address or no text is not known."""
+    context = optional_object(sent, "context")
+    address, session = context.get("client_ip"), context.get("session")
+    client = forwarded_address(address) if isinstance(address, str) and len(address) <= MAX_ENTRY else None
+    return Context(client, SessionId(session if isinstance(session, str) else ""))
 
 
 def subject_of(sent: Members) -> Subject:

@@ -11,6 +11,14 @@ Free = Annotated[
     dict[str, Any] | msgspec.UnsetType | None, msgspec.Meta(description="Any object; never decides anything.")
 ]
 
+Facts = Annotated[
+    dict[str, Any] | msgspec.UnsetType | None,
+    msgspec.Meta(
+        description="For needs of the policy, the key vouches for `client_ip`, the user's own address, and `session`, "
+        "the user's session (`ses_…`). Other members never decide anything."
+    ),
+]
+
 
 class Subject(msgspec.Struct, frozen=True):
     """A ``user`` (by id or e-mail) or a ``role``."""
@@ -48,7 +56,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     subject: Subject
     action: Action
     resource: Resource
-    context: Free = msgspec.UNSET
+    context: Facts = msgspec.UNSET
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -84,7 +92,7 @@ class SubjectSearch(msgspec.Struct, frozen=True):
     subject: EntityKind
     action: Action
     resource: Resource
-    context: Free = msgspec.UNSET
+    context: Facts = msgspec.UNSET
     page: Wanted = msgspec.UNSET
 
 
@@ -92,19 +100,22 @@ class ResourceSearch(msgspec.Struct, frozen=True):
     subject: Subject
     action: Action
     resource: EntityKind
-    context: Free = msgspec.UNSET
+    context: Facts = msgspec.UNSET
     page: Wanted = msgspec.UNSET
 
 
 class ActionSearch(msgspec.Struct, frozen=True):
     subject: Subject
     resource: Resource
-    context: Free = msgspec.UNSET
+    context: Facts = msgspec.UNSET
     page: Wanted = msgspec.UNSET
 
 
 class ReasonContext(msgspec.Struct, frozen=True):
+    """Reason of a denial. ``unmet``: conditions that would do, if needs are not met."""
+
     reason: Reason
+    unmet: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Decision(msgspec.Struct, frozen=True):

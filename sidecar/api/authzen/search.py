@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from sidecar.api.authzen import problems, schemas
-from sidecar.api.authzen.evaluation import SEARCH, STATUSES
+from sidecar.api.authzen.evaluation import SEARCH, STATUSES, circumstances_of
 from sidecar.api.authzen.pagination import page_of
-from sidecar.api.authzen.requests import action_of, kind_of, members_of, optional_object, resource_of, subject_of
+from sidecar.api.authzen.requests import action_of, context_of, kind_of, members_of, resource_of, subject_of
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Member
@@ -22,9 +22,10 @@ async def subjects(call: Request[RawBody]) -> Response:
     sent = members_of(call.body)
     kind, action, resource = kind_of(sent, "subject"), action_of(sent), resource_of(sent)
     page = page_of({**sent, "subject": {**sent["subject"], "id": ""}}, "subject")
-    optional_object(sent, "context")
+    context = context_of(sent)
     members = await _members(call) if kind == USER else ()
-    ids, shown = page.cut(search.subjects(call.policy, kind, action, resource, members))
+    facts = circumstances_of(call, context)
+    ids, shown = page.cut(search.subjects(call.policy, kind, action, resource, members, facts))
     return Response(200, schemas.Entities(page=shown, results=[schemas.Entity(kind, each) for each in ids]))
 
 
@@ -33,9 +34,10 @@ async def resources(call: Request[RawBody]) -> Response:
     sent = members_of(call.body)
     subject, action, kind = subject_of(sent), action_of(sent), kind_of(sent, "resource")
     page = page_of({**sent, "resource": {**sent["resource"], "id": ""}}, "resource")
-    optional_object(sent, "context")
+    context = context_of(sent)
     resolved = await call.app.subjects.find(call.policy, call.pep.account, subject)
-    found = [] if isinstance(resolved, Reason) else search.resources(call.policy, kind, resolved, action)
+    facts = circumstances_of(call, context)
+    found = [] if isinstance(resolved, Reason) else search.resources(call.policy, kind, resolved, action, facts)
     ids, shown = page.cut(found)
     return Response(200, schemas.Entities(page=shown, results=[schemas.Entity(kind, each) for each in ids]))
 
@@ -45,9 +47,10 @@ async def actions(call: Request[RawBody]) -> Response:
     sent = members_of(call.body)
     subject, resource = subject_of(sent), resource_of(sent)
     page = page_of({name: value for name, value in sent.items() if name != "action"}, "action")
-    optional_object(sent, "context")
+    context = context_of(sent)
     resolved = await call.app.subjects.find(call.policy, call.pep.account, subject)
-    found = [] if isinstance(resolved, Reason) else search.actions(call.policy, resolved, resource)
+    facts = circumstances_of(call, context)
+    found = [] if isinstance(resolved, Reason) else search.actions(call.policy, resolved, resource, facts)
     names, shown = page.cut(found)
     return Response(200, schemas.Actions(page=shown, results=[schemas.NamedAction(each) for each in names]))
 
