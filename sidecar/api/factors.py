@@ -84,8 +84,9 @@ async def confirm(call: Request[ConfirmFactorBody]) -> Response | Problem:
     if name is None:
         return bad_name()
     sent = FactorProofSent(code if isinstance(code, str) else None, credential)
+    wait = call.policy.needs.wait_s
     outcome = await call.app.people.factors.enrolment.confirm(
-        call.caller.record, call.actor, call.names["id"], sent, name=name
+        call.caller.record, call.actor, call.names["id"], sent, name=name, wait=wait
     )
     if not isinstance(outcome, FactorEnrolled):
         return _refused(outcome)

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NewType
+from typing import NewType
 
 FactorId = NewType("FactorId", str)
 """``totp_`` or ``passkey_``, and 16 characters of ``[a-z2-7]``."""
-
-FIRST_FACTOR_WAIT: Final = 86400
-"""Seconds from the confirmation of a user's first factor until it counts for needs (R37)."""
 
 
 class FactorKind(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sidecar.domain.factors import FIRST_FACTOR_WAIT, Factor, FactorId, FactorKind, kind_of
+from sidecar.domain.factors import Factor, FactorId, FactorKind, kind_of
 from sidecar.domain.users import Actor, UserId, UserRecord
 from sidecar.identity.factors.attempts import WrongCode
 from sidecar.identity.factors.passkeys import Passkeys
@@ -160,7 +160,7 @@ class FactorEnrolment:
         sent: FactorProofSent,
         *,
         name: str = "",
-        wait: float = FIRST_FACTOR_WAIT,
+        wait: float,
     ) -> FactorEnrolled | WrongCode | FactorGone | AddRefusal:
         """Confirm an added factor. ``wait``: seconds until a user's first factor counts for needs (R37)."""
         if not is_factor_id(factor):
