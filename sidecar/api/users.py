@@ -38,7 +38,7 @@ class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def roles(call: Request[None]) -> Response:
     """Return the roles that the caller may assign (``GET /v1/roles``, R11)."""
     shown = []
-    for role in may_assign(call.policy, call.caller.record.role):
+    for role in may_assign(call.policy, call.caller.record.role, call.facts_class):
         shown.append(msgspec.json.encode(to_role(call.policy, role)))
         await asyncio.sleep(0)  # a large policy has many cells: serve checks between two roles
     return Response(200, b'{"roles":[%s]}' % b",".join(shown), (("Content-Type", "application/json"),))

@@ -108,6 +108,9 @@ class Actor:
     Scripts compare these fields with the current record; a mismatch is ``actor_changed``. ``Actor.operator()`` is an
     operator on the command line: it has no user id, and scripts compare nothing. ``address`` and ``request_id`` are
     written to the audit row.
+
+    ``facts_class``: class of the facts that are known of the actor now, in which its permissions count (R11). None: no
+    fact is known.
     """
 
     user: UserId | None
@@ -116,6 +119,7 @@ class Actor:
     session: SessionId | None
     address: str = ""
     request_id: str = ""
+    facts_class: int | None = None
 
     @classmethod
     def operator(cls) -> "Actor":

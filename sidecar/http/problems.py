@@ -122,6 +122,11 @@ def refusal(outcome: Refusal) -> Problem:
                 f'"{role}" is not an assignable role{hint}; use one of {", ".join(known)}',
                 {"roles": list(known), "nearest": nearest},
             )
+        case RoleAboveYours(role, now=True):
+            return Problem(
+                Code.ROLE_ABOVE_YOURS,
+                f'"{role}" has permissions whose needs you do not meet now; GET /v1/me/permissions names them',
+            )
         case RoleAboveYours(role):
             return Problem(
                 Code.ROLE_ABOVE_YOURS, f'"{role}" has permissions that your own role lacks; ask a user with that role'

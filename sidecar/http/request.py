@@ -108,7 +108,15 @@ class Request(msgspec.Struct, Generic[B], frozen=True):
             session=caller.claims.session,
             address=self.address,
             request_id=self.request_id,
+            facts_class=self.facts_class,
         )
+
+    @property
+    def facts_class(self) -> int | None:
+        """Class of the facts that are known of the caller now. None if the policy has no needs."""
+        if not self.policy.needs.active:
+            return None
+        return self.app.pdp.class_of(self.policy, self.caller.identity, self.known_client)
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.domain import text
 from sidecar.domain.users import Actor
-from sidecar.policy.decide import covers
+from sidecar.policy.decide import allows_as_much, covers_in
 from sidecar.policy.declarations import Role
 from sidecar.policy.generation import Generation
 
@@ -25,9 +25,10 @@ class UnknownRole:
 
 @dataclass(frozen=True, slots=True)
 class RoleAboveYours:
-    """Role with a permission that the actor lacks."""
+    """Role with a permission that the actor lacks. ``now``: by its needs alone, which the actor does not meet now."""
 
     role: str
+    now: bool = False
 
 
 def check_assignment(
@@ -42,17 +43,17 @@ def check_assignment(
     if actor.user is None:
         return None
     for role in (current, new):
-        if role is not None and not covers(generation, actor.role, role):
-            return RoleAboveYours(role)
+        if role is not None and not covers_in(generation, actor.role, role, actor.facts_class):
+            return RoleAboveYours(role, now=allows_as_much(generation, actor.role, role))
     return None
 
 
-def may_assign(generation: Generation, role: str) -> list[Role]:
-    """Return the roles that a user of ``role`` may assign, in file order."""
+def may_assign(generation: Generation, role: str, facts_class: int | None = None) -> list[Role]:
+    """Return the roles that a user of ``role`` in a class of facts may assign, in file order."""
     return [
         one
         for one in generation.roles.values()
-        if is_assignable(generation, one.id) and covers(generation, role, one.id)
+        if is_assignable(generation, one.id) and covers_in(generation, role, one.id, facts_class)
     ]
 
 

@@ -133,6 +133,10 @@ class DecisionPoint:
         facts = self._classes.of(generation, identity, now)
         return decide_need(generation, requirement, facts, client, role=role, allowed=decision, now=now)
 
+    def class_of(self, generation: Generation, identity: Identity, client: Address | None) -> int:
+        """Return the class of the facts that are known of a caller now (`Needs.class_of`)."""
+        return generation.needs.at(self._classes.of(generation, identity, self.clock()).base, client)
+
     def basis_of(self, question: Question, decision: Decision) -> DecisionBasis | None:
         """Return the inputs of ``decision``, just made for ``question``. Validate them later with ``is_current``.
 

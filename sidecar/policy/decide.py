@@ -38,7 +38,7 @@ def covers(generation: Generation, actor_role: str, other_role: str) -> bool:
 
     A permission of ``other_role`` that needs less than that of ``actor_role`` is more. `covers_in` is for an actor.
     """
-    if not _allows_as_much(generation, actor_role, other_role):
+    if not allows_as_much(generation, actor_role, other_role):
         return False
     needs = generation.needs
     if not needs.active:
@@ -50,15 +50,21 @@ def covers(generation: Generation, actor_role: str, other_role: str) -> bool:
     return True
 
 
-def covers_in(generation: Generation, actor_role: str, other_role: str, facts_class: int) -> bool:
-    """Return whether an actor in this class (`Needs.class_of`) now has all permissions of ``other_role`` (R11)."""
-    if not _allows_as_much(generation, actor_role, other_role):
+def covers_in(generation: Generation, actor_role: str, other_role: str, facts_class: int | None) -> bool:
+    """Return whether an actor in this class (`Needs.class_of`) now has all permissions of ``other_role`` (R11).
+
+    None: no fact is known of the actor.
+    """
+    if not allows_as_much(generation, actor_role, other_role):
         return False
+    if facts_class is None:
+        facts_class = generation.needs.class_of(None)
     requirements = (generation.needs.of(actor_role, *cell) for cell in generation.allowed[other_role])
     return all(one is None or one.meets(facts_class) for one in requirements)
 
 
-def _allows_as_much(generation: Generation, actor_role: str, other_role: str) -> bool:
+def allows_as_much(generation: Generation, actor_role: str, other_role: str) -> bool:
+    """Return whether the rules allow ``actor_role`` all that they allow ``other_role``. Unknown roles return False."""
     if actor_role not in generation.allowed or other_role not in generation.allowed:
         return False
     return generation.allowed[other_role] <= generation.allowed[actor_role]

@@ -136,3 +136,20 @@ async def test_permissions_and_checks_show_what_is_locked(ask_with):
     assert [[one.get(name) for name in names] for one in checked] == [
         [one.get(name) for name in names] for one in cells.values()
     ]
+
+
+async def test_R11_a_role_is_no_more_than_what_one_may_do_now(ask_with):
+    ada = await ask_with("billing, *, second-factor", conditions=CONDITIONS)
+    invitation = {"email": "eve@example.com", "role": "accountant", "name": "Eve"}
+
+    def assignable(body):
+        return {one["id"] for one in body["roles"]}
+
+    before = assignable((await ada.call("GET", "/v1/roles")).body)
+    refused = await ada.call("POST", "/v1/users", invitation)
+    assert (refused.status, refused.body["code"]) == (403, "role_above_yours")
+    assert "/v1/me/permissions" in refused.body["detail"]
+    await ada.phone()
+    after = assignable((await ada.call("GET", "/v1/roles")).body)
+    assert "accountant" in after - before
+    assert (await ada.call("POST", "/v1/users", invitation)).status == 201
