@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.pdp.activation_checks import Gate, unserved_needs
+from sidecar.pdp.activation_checks import Gate
 from sidecar.pdp.compile import process
 from sidecar.pdp.compile.process import CompileResult
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
@@ -96,17 +96,14 @@ class Activation:
         self.forced = force and generation is None and compiled.draft is not None
         if self.forced:
             generation = compiled.draft
-        refusals = () if generation is None else unserved_needs(generation)
-        diagnostics = tuple(sorted((*compiled.diagnostics, *refusals)))
-        if generation is not None and not refusals:
-            self._activate(generation, diagnostics)
-            return PolicyStart(generation, diagnostics)
-        self.forced = False
-        self._reject(diagnostics)
+        if generation is not None:
+            self._activate(generation, compiled.diagnostics)
+            return PolicyStart(generation, compiled.diagnostics)
+        self._reject(compiled.diagnostics)
         self.generation = await self._last_good()
         self.loaded_at = self._clock() if self.generation else 0.0
         self._notify()
-        return PolicyStart(self.generation, diagnostics)
+        return PolicyStart(self.generation, compiled.diagnostics)
 
     async def confirm(self, *, force: bool = False) -> bool:
         """Run the gates on the first generation, once the store is reachable. Edits are compiled from then on.
@@ -220,7 +217,7 @@ class Activation:
         await self._keep(generation.files)
 
     async def _refusals(self, generation: Generation) -> tuple[Diagnostic, ...]:
-        found = unserved_needs(generation)
+        found: tuple[Diagnostic, ...] = ()
         for gate in self._gates:
             found += await gate(generation)
         return found
@@ -266,9 +263,6 @@ class Activation:
         if compiled.generation is None:
             first = next(found for found in compiled.diagnostics if found.is_error)
             _log.error("the stored last good policy no longer compiles", error=str(first))
-        elif refusals := unserved_needs(compiled.generation):
-            _log.error("the stored last good policy cannot be served", error=str(refusals[0]))
-            return None
         return compiled.generation
 
 

@@ -11,24 +11,13 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.pdp.compile.report import role_in_use
 from sidecar.pdp.decision_point import ActivePolicy
-from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
+from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
-from sidecar.policy.needs.lines import FILE as NEEDS
 from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.role_holders import RoleHolders
 
 Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
 """Activation check. Returns the diagnostics that reject a generation; empty: accepted. Raises StoreUnavailableError."""
-
-
-def unserved_needs(generation: Generation) -> tuple[Diagnostic, ...]:
-    """Reject a policy with needs: the decision point does not evaluate them, and would allow too much (R39)."""
-    if not generation.needs.active:
-        return ()
-    code = DiagnosticCode.NEEDS_NOT_SERVED
-    line = generation.needs.lines[0].line
-    message = "this release compiles needs, but its checks would ignore them: the policy is not put in force"
-    return (Diagnostic(code.severity, code, path_of(NEEDS), line, 1, message, "delete the lines of needs.csv"),)
 
 
 class RolesInUseCheck:

@@ -94,7 +94,6 @@ class DiagnosticCode(StrEnum):
     OWN_SETTINGS_NEED = "own-settings-need"
     UNTESTED_NEED = "untested-need"
     ADMINISTRATOR_NEED = "administrator-need"
-    NEEDS_NOT_SERVED = "needs-not-served"
     # routes
     INVALID_PATH = "invalid-path"
     INVALID_METHOD = "invalid-method"

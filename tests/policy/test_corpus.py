@@ -104,7 +104,6 @@ def test_every_code_that_a_file_can_cause_is_in_the_corpus(seed: Mapping[str, by
         DiagnosticCode.CASBIN_DISAGREES,  # only a bug can cause it: test_oracle.py
         DiagnosticCode.CASBIN_INSTALLATION,
         DiagnosticCode.NEEDS_DISAGREE,  # only a bug can cause it: test_needs_oracle.py
-        DiagnosticCode.NEEDS_NOT_SERVED,  # activation alone: tests/pdp/test_activation.py
         DiagnosticCode.ROLE_IN_USE,  # needs the running sidecar
         DiagnosticCode.LOW_COVERAGE,  # `policy test --threshold` alone: tests/cli/test_policy.py
     }
