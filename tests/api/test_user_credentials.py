@@ -87,7 +87,7 @@ async def test_R11_roles_above_the_callers_are_refused(web, town, ada, method, p
     denied = await web.ask(method, f"/v1/users/{ada.id}/{path}", body, token=await web.token("bob@example.com"))
     assert denied.status == 403
     # A role with users/manage and less than an administrator's permissions.
-    monkeypatch.setattr("sidecar.http.authorization.evaluate", allow)
+    monkeypatch.setattr("sidecar.pdp.decision_point.DecisionPoint.evaluate", allow)
     refused = await web.ask(method, f"/v1/users/{ada.id}/{path}", body, token=await web.token("bob@example.com"))
     assert (refused.status, refused.body["code"]) == (403, "role_above_yours")
     assert bob.role == "developer"

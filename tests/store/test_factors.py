@@ -21,7 +21,7 @@ from sidecar.store.factors import (
     PendingFactor,
     TooManyFactors,
 )
-from sidecar.store.outcomes import ActorChanged, Changed, NoUser, Unchanged
+from sidecar.store.outcomes import ActorChanged, Changed, NoUser, ResetUse, Unchanged
 from sidecar.store.scripting import run_write
 from sidecar.store.sessions import Opened, SessionGone, SteppedUp
 
@@ -392,7 +392,7 @@ async def test_R36_a_reset_link_opens_no_session_beside_a_factor(town, factors):
         password_hash="h",
         session=town.session(),
         actor=Actor.bearer(admin.id),
-        proves_email=True,
+        reset=ResetUse(shown=False, maker=None),
     )
     assert changed.record.sessions == {}
     assert set(changed.record.factors) == {phone()}
