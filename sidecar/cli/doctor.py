@@ -11,6 +11,7 @@ from sidecar.cli.output import NO, OK, json_option, print_json, print_table
 from sidecar.cli.store_session import run_with_store
 from sidecar.config.settings import Settings, problems
 from sidecar.identity.factors.passkeys import UNAVAILABLE, Passkeys
+from sidecar.pdp.network_warnings import network_warnings
 from sidecar.server.admin_context import AdminContext, NoStoreError, PolicyFilesError, generation, operating_warnings
 from sidecar.server.issuer_registry import absent, missing_accounts, read_issuers
 from sidecar.server.preflight import CheckFinding, CheckStatus, rehearse
@@ -43,7 +44,7 @@ def doctor(as_json: bool, **flags: str | None) -> int:
         *opened,
         *rehearse(settings),
         _passkeys(settings),
-        _policy(settings),
+        *_policy(settings),
         _keys(settings),
         *_rights(settings),
         *_store(settings),
@@ -71,11 +72,15 @@ def _passkeys(settings: Settings) -> CheckFinding:
     return CheckFinding("passkeys", CheckStatus.OK, f"for {site.rp_id}" if site.available else f"off: {UNAVAILABLE}")
 
 
-def _policy(settings: Settings) -> CheckFinding:
+def _policy(settings: Settings) -> Iterator[CheckFinding]:
     try:
-        return CheckFinding("policy", CheckStatus.OK, f"generation {generation(settings).id} of {settings.policy_dir}")
+        found = generation(settings)
     except PolicyFilesError as problem:
-        return CheckFinding("policy", CheckStatus.FAULT, str(problem))
+        yield CheckFinding("policy", CheckStatus.FAULT, str(problem))
+        return
+    yield CheckFinding("policy", CheckStatus.OK, f"generation {found.id} of {settings.policy_dir}")
+    for warning in network_warnings(found, proxies=bool(settings.trusted_proxies)):
+        yield CheckFinding("policy", CheckStatus.WARNING, warning)
 
 
 def _keys(settings: Settings) -> CheckFinding:

@@ -28,6 +28,7 @@ from sidecar.pdp.activation_checks import RolesInUseCheck
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.health import Health
+from sidecar.pdp.network_warnings import NetworkWarnings
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.rollout import PolicyRollout
 from sidecar.pdp.token_cache import TokenCache
@@ -167,8 +168,10 @@ class Container:
         generations = PolicyHistory(deps.store)
         deps.policy.add_gate(RolesInUseCheck(deps.policy, generations, RoleHolders(deps.store)))
         self.rollout = PolicyRollout(deps.policy, generations, self.live.fleet, deps.metrics, clock=since_boot)
-        deps.policy.on_change(self.rollout.on_activation)
-        self.rollout.on_activation(deps.policy)
+        self.network_warnings = NetworkWarnings(proxies=bool(deps.settings.trusted_proxies))
+        for listener in (self.rollout.on_activation, self.network_warnings.on_activation):
+            deps.policy.on_change(listener)
+            listener(deps.policy)
 
     def _app(self, deps: Dependencies) -> AppContext:
         store, records = deps.store, self.live.records
@@ -195,7 +198,7 @@ class Container:
                 lags=records.lags,
                 known_users=records.known_users,
                 restoring=lambda: self.live.fleet.restoring,
-                warnings=lambda: self.live.watch.warnings,
+                warnings=lambda: (*self.live.watch.warnings, *self.network_warnings.of(deps.policy)),
                 fleet=self.live.fleet.members,
                 lease=deps.settings.lease,
                 store_address=store_place(deps.settings),
