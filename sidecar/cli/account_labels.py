@@ -6,8 +6,12 @@ import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import answer_no, json_option, print_json, usage_error
-from sidecar.cli.store_session import OPERATOR, account_of, run_with_store
+from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.domain.labels import MAX_LABELS, read_label, text_of
+from sidecar.domain.sessions import Method
+from sidecar.domain.users import ADMINISTRATOR
+from sidecar.identity.factors.passkeys import Passkeys
+from sidecar.policy.needs.lint import ENROLLABLE, KEPT, locks_out
 from sidecar.server.admin_context import AdminContext
 from sidecar.store.account_labels import AccountLabels, LabelsOutcome, LabelsSet, LabelsUnchanged, TooManyLabels
 from sidecar.store.outcomes import ActorChanged, NoAccount
@@ -19,17 +23,31 @@ from sidecar.store.outcomes import ActorChanged, NoAccount
 @settings_options(STORE)
 @json_option
 def label(account: str, labels: tuple[str, ...], as_json: bool, **flags: str | None) -> None:
-    """Set labels of an account, as plan=pro. NAME= removes one. Each change is in force at the next check."""
+    """Set labels of an account, as plan=pro. NAME= removes one. Each change is in force at the next check.
+
+    A change is refused if no administrator of the account could manage users any more.
+    """
     changes = _changes(labels)
+    settings = settings_from(flags)
+    needs = policy_of(settings).needs
+    passkeys = Passkeys(settings.public_url).available
+    methods = [one for one in ENROLLABLE if passkeys or one is not Method.PASSKEY]
 
     async def job(operator: AdminContext) -> LabelsOutcome:
         found = await account_of(operator, account)
+        after = {name: value for name, value in {**found.labels, **changes}.items() if value}
+        if locks_out(needs, found.labels, after, methods):
+            lines = needs.lines_of(ADMINISTRATOR, *KEPT)
+            raise answer_no(
+                f"no administrator of {found.name} could manage users any more: "
+                f"needs.csv:{lines[-1].line} asks for a label; change that line first"
+            )
         outcome = await AccountLabels(operator.store).change(found.id, changes, OPERATOR)
         if isinstance(outcome, LabelsSet | LabelsUnchanged):
             await operator.people.fleet.wait_applied(outcome.position)
         return outcome
 
-    outcome = run_with_store(settings_from(flags), job)
+    outcome = run_with_store(settings, job)
     match outcome:
         case LabelsSet(account=now) | LabelsUnchanged(account=now):
             if as_json:

@@ -2,13 +2,17 @@
 
 import json
 import re
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 GOOD = "five green bottles on a wall"
 CREATE = ("account", "create", "Beta", "--admin-email", "bo@beta.example", "--password-stdin")
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_create_makes_the_account_and_its_administrator(at_store: Any, typed: Any) -> None:
@@ -163,3 +167,22 @@ def test_refused_labels_change_nothing(at_store: Any, labels: Any, status: int, 
     assert (done.status, done.out) == (status, "")
     assert part in done.err
     assert "none" in next(line for line in at_store("account", "show", "Acme").out.splitlines() if "labels" in line)
+
+
+def test_R26_a_label_locks_no_administrator_out(at_store: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(ROOT / "policy", folder)
+    (folder / "conditions.toml").write_text('[conditions.paid]\naccount = { plan = ["pro", "free"] }\n')
+    (folder / "needs.csv").write_text("needs, account-administrator, users, manage, paid\n")
+    with (folder / "expectations.csv").open("a") as rows:
+        rows.write("deny, account-administrator, users, manage, without paid\n")
+    monkeypatch.setenv("SIDECAR_POLICY_DIR", str(folder))
+    monkeypatch.setenv("SIDECAR_MODEL", str(ROOT / "model.conf"))
+    assert at_store("account", "label", "Acme", "region=eu").status == 0, "it was locked out before"
+    assert at_store("account", "label", "Acme", "plan=pro").status == 0
+    assert at_store("account", "label", "Acme", "plan=free").status == 0
+    for change in ("plan=", "plan=trial"):
+        done = at_store("account", "label", "Acme", change)
+        assert (done.status, done.out) == (1, "")
+        assert "needs.csv:1" in done.err
+    assert "plan=free" in at_store("account", "show", "Acme").out

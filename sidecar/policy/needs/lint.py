@@ -155,6 +155,14 @@ def reach(
     return Reach.SOMETIMES if here & requirement.classes else Reach.NEVER
 
 
+def locks_out(
+    needs: Needs, before: Mapping[str, str], after: Mapping[str, str], methods: Collection[Method] = ENROLLABLE
+) -> bool:
+    """Return whether a change of an account's labels ends every way of its administrators to `KEPT` (R26)."""
+    cell = (ADMINISTRATOR, *KEPT)
+    return reach(needs, cell, methods, after) is Reach.NEVER and reach(needs, cell, methods, before) is not Reach.NEVER
+
+
 def _signed_in_classes(partition: Partition, methods: Collection[Method], labels: Mapping[str, str] | None) -> int:
     """Return the classes of a session that has just proved these methods, over all networks, times and labels."""
     dimensions = partition.dimensions
