@@ -9,7 +9,9 @@ import pytest
 from sidecar.cli.main import run
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import covers, covers_in
+from sidecar.policy.generation import content_hash
 from sidecar.policy.needs.facts import Facts
+from sidecar.sources.policy_files import read_policy_files
 from tests.policy.needs_policies import CHANGE_PLAN, CHANGE_PLAN_ROW, CONDITIONS, with_needs
 
 Write = Callable[[Mapping[str, bytes]], tuple[Path, Path]]
@@ -131,7 +133,23 @@ def test_replay_cannot_tell_an_allow_of_a_cell_with_needs(verb: Verb) -> None:
     assert verb("replay", "log") == (0, "2 decisions replayed, 0 would differ; 1 cannot tell (needs); 0 others\n")
     status, text = verb("replay", "log", "--json")
     assert status == 0
-    assert "cannot tell: 1 allowed requests" in text
+    assert "cannot tell: 1 requests" in text
+
+
+def test_replay_of_a_denial_for_a_need(verb: Verb) -> None:
+    """Unclear while the cell has needs, known for the same files, and a difference once it has none."""
+    role, section, action = CELL
+    denied = {"reason": "step_up_required", "decision": False, "role": role, "section": section, "action": action}
+    other = {**denied, "reason": "condition_unmet", "generation": "of other files"}
+    Path("log").write_text("".join(f"{json.dumps(one)}\n" for one in (denied, other)))
+    assert verb("replay", "log") == (0, "2 decisions replayed, 0 would differ; 2 cannot tell (needs); 0 others\n")
+    same = read_policy_files(Path("policy"), Path("model.conf")).files
+    Path("log").write_text(json.dumps({**denied, "generation": content_hash(same)}))
+    assert verb("replay", "log") == (0, "1 decisions replayed, 0 would differ; 0 others\n")
+    Path("log").write_text(json.dumps({**other, "action": "view"}))
+    status, text = verb("replay", "log")
+    assert status == 1
+    assert "1 decisions replayed, 1 would differ; 0 others" in text
 
 
 def test_R11_a_role_with_fewer_needs_is_more(seed: Mapping[str, bytes]) -> None:

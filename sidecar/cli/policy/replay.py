@@ -17,8 +17,12 @@ from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 
-OF_THE_POLICY = {Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION}
-"""Reasons of the decision table. All others (tokens, paths, outages) do not depend on the rules."""
+OF_NEEDS = {Reason.STEP_UP_REQUIRED, Reason.CONDITION_UNMET}
+
+OF_THE_POLICY = OF_NEEDS | {
+    *(Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION)
+}
+"""Reasons of the decision table and of needs. All others (tokens, paths, outages) do not depend on the rules."""
 
 OF_ROUTES = {Reason.PUBLIC, Reason.UNMATCHED_PATH, Reason.AMBIGUOUS_PATH}
 """Reasons of the routes. They depend on path and method, and a decision log holds neither."""
@@ -46,7 +50,7 @@ class ChangedDecision:
 class Replay:
     """Counts of policy decisions, other decisions by reason, other lines, invalid JSON; and the changed cells.
 
-    ``unclear``: allowed requests of cells that now have needs. The log does not hold the facts.
+    ``unclear``: requests that a rule allowed, of cells that now have needs. The log does not hold all facts.
     """
 
     replayed: int = 0
@@ -64,8 +68,9 @@ class Replay:
 def replay(log: str, as_json: bool, **flags: str | None) -> int:
     """Replay every decision of LOG (JSON lines; - is standard input) with the current policy files.
 
-    Exit status 1 when a decision would differ, 2 when LOG holds no decision of a policy. The role is the logged one. An
-    allowed request of a cell that now has needs is counted as "cannot tell": the log does not hold the facts.
+    Exit status 1 when a decision would differ, 2 when LOG holds no decision of a policy. The role is the logged one. A
+    request of a cell that now has needs is counted as "cannot tell", if it was allowed or denied for a need alone: the
+    log does not hold all facts. A decision of the same files is known.
     Routes are not replayed, because the log holds no paths; `policy diff` compares them.
     """
     generation = draft_of(source_from(flags))
@@ -107,7 +112,7 @@ def _what_instead(log: str, result: Replay) -> str:
 def _warn(log: str, result: Replay, *, as_json: bool) -> None:
     """Print the skipped lines on stderr. With --json, the reasons too, because stdout has no room for them."""
     if as_json and result.unclear:
-        print_error(f"cannot tell: {result.unclear} allowed requests of cells that now have needs")
+        print_error(f"cannot tell: {result.unclear} requests of cells that now have needs")
     if as_json and result.others:
         print_error(f"not replayed: {_others(result)}")
     if result.others.keys() & OF_ROUTES:
@@ -151,9 +156,10 @@ def _replay(record: dict[str, object], generation: Generation, result: Replay) -
         return
     result.replayed += 1
     now = decide(generation, role, section, action).allowed
+    if now and (decided or reason in OF_NEEDS) and generation.needs.of(role, section, action) is not None:
+        result.unclear += record.get("generation") != generation.id
+        return
     if now is decided:
-        if now and generation.needs.of(role, section, action) is not None:
-            result.unclear += 1
         return
     change = result.changed.setdefault((role, section, action, now), ChangedDecision(role, section, action, now))
     change.times += 1
