@@ -3,7 +3,7 @@
 
 import { fill, h, newId } from "./dom.js";
 import { none } from "./filters.js";
-import { selectField } from "./form.js";
+import { selectField } from "./fields.js";
 import { KINDS } from "./sentences.js";
 
 /** @typedef {import("./filters.js").Filters} Filters */
