@@ -32,6 +32,11 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
+  /** True if there is no session (any more). A session that has to prove more is one. */
+  get unauthenticated() {
+    return this.status === 401 && this.code !== "step_up_required";
+  }
+
   /** True if the same call may succeed later without a change: no store, no policy, a full queue, no connection. */
   get outage() {
     return this.code === "unreachable" || this.status >= 500;
@@ -82,13 +87,13 @@ export async function exchange(method, path, body, options = {}) {
     signedIn ||= !options.anonymous;
     return answer;
   } catch (problem) {
-    if (!(problem instanceof Problem) || problem.status !== 401 || options.anonymous) throw problem;
+    if (!(problem instanceof Problem) || !problem.unauthenticated || options.anonymous) throw problem;
   }
   if (await renew()) {
     try {
       return await attempt(method, path, body, options);
     } catch (problem) {
-      if (!(problem instanceof Problem) || problem.status !== 401) throw problem;
+      if (!(problem instanceof Problem) || !problem.unauthenticated) throw problem;
     }
   }
   location.assign(`/console/sign-in?${signedIn ? "done=ended&" : ""}rd=${location.pathname}${location.search}`);
