@@ -9,6 +9,7 @@ import msgspec
 
 from sidecar.pdp.activation import Activation
 from sidecar.policy.diagnostics import Diagnostic
+from sidecar.policy.generation import Generation
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates, cause_of, unavailable_share
 
@@ -29,7 +30,7 @@ class HealthCheck:
 
 
 class StatusReport(msgspec.Struct, frozen=True):
-    """Body of ``/status``: one flat object."""
+    """Body of ``/status``: one flat object. ``time_zones``: version of their rules, if the policy has hours."""
 
     version: str
     uptime_s: float
@@ -44,6 +45,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     store_reason: str
     warnings: list[str]
     lag_s: float | None
+    time_zones: str | None
 
 
 @dataclass(slots=True)
@@ -105,6 +107,7 @@ class Health:
             store_reason=reason,
             warnings=list(self.warnings()),
             lag_s=round(max(lags.values()), 3) if store.ok and lags else None,
+            time_zones=_time_zones(policy.generation),
         )
 
     def _store(self) -> HealthCheck:
@@ -141,3 +144,11 @@ class Health:
             return await self.fleet()
         except StoreUnavailableError:
             return []
+
+
+def _time_zones(generation: Generation | None) -> str | None:
+    if generation is None or not generation.needs.packed.dimensions.times.zones:
+        return None
+    from sidecar.policy.needs import zones  # noqa: PLC0415 - it takes milliseconds to import
+
+    return zones.version()

@@ -1,11 +1,15 @@
-"""Conditions of networks without a trusted proxy: one warning per generation, with the setting that is missing."""
+"""What operators are told of needs: networks without a trusted proxy, and the version of the time zones."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from sidecar.pdp import network_warnings as module
+from sidecar.pdp.activation import ActivationState
+from sidecar.pdp.health import Health
 from sidecar.pdp.network_warnings import NetworkWarnings, network_warnings
+from sidecar.policy.needs import zones
+from sidecar.store.integrity.partition_state import PartitionStates
 from tests.needs_world import need, policy_with
 
 
@@ -36,3 +40,16 @@ def test_a_generation_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     policy.generation = None
     warnings.on_activation(policy)
     assert len(logged) == 1
+
+
+async def test_the_status_names_the_version_of_the_time_zones() -> None:
+    """Replicas with other rules would disagree on hours."""
+
+    def health(asked: str) -> Health:
+        policy = SimpleNamespace(generation=policy_with(need(asked)), diagnostics=(), loaded_at=0.0)
+        policy.state = ActivationState.CURRENT
+        given = {"lags": dict, "known_users": dict, "fleet": list, "lease": 1.0, "store_address": ""}
+        return Health("1", policy, PartitionStates(clock=float), clock=float, **given)  # type: ignore[arg-type]
+
+    assert (await health("office-hours").report()).time_zones == zones.version()
+    assert (await health("office").report()).time_zones is None

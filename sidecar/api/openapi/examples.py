@@ -285,6 +285,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "store_reason": "",
         "warnings": [],
         "lag_s": 0.01,
+        "time_zones": None,
     },
     "Me": {**_USER, "role_title": "Accountant", "email_verified": True},
 }
