@@ -9,6 +9,7 @@ import asyncio
 import base64
 import gzip
 import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,14 +20,22 @@ from typing import Any
 import pytest
 
 from sidecar.api.endpoints import API, CHECKS
+from sidecar.api.openapi import factor_examples
 from sidecar.domain.users import Actor, Status, UserRecord
 from sidecar.http.endpoint import Endpoint
 from sidecar.identity.invitations import Sent
 from sidecar.identity.sessions import Grant
+from tests.conftest import Clock
 from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC, ApiClient, IdentityFixture
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The store's time is real, and calls of factors compare its proofs with this clock."""
+    return Clock(time.time())
 
 
 @dataclass
@@ -818,6 +827,11 @@ SAMPLES: dict[str, Any] = {
     "POST /v1/password/reset": {"token": "rst_x", "password": PASSWORD},
     "POST /v1/invitations/show": {"token": "inv_x"},
     "POST /v1/invitations/accept": {"token": "inv_x", "password": PASSWORD},
+    "POST /v1/me/factors/{id}/confirm": {"code": "000000"},
+    "PATCH /v1/me/factors/{id}": {"name": "Mallory"},
+    "POST /v1/session/factor": factor_examples.BODIES["FactorAnswerBody"],
+    "POST /v1/session/passkey": factor_examples.BODIES["PasskeyAnswerBody"],
+    "POST /v1/session/step-up": {"password": PASSWORD},
 }
 """Valid bodies for each call that takes one. A call without would only test a 400."""
 

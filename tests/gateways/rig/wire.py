@@ -17,9 +17,12 @@ class Response:
         return next((value for found, value in self.headers if found == name.lower()), None)
 
 
-def ask(port: int, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0) -> Response:
-    """Send ``raw``, read one response, stay connected for ``settle`` seconds. Raise TimeoutError if there is none."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+def ask(port: int, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0, source: str = "127.0.0.1") -> Response:
+    """Send ``raw``, read one response, stay connected for ``settle`` seconds. Raise TimeoutError if there is none.
+
+    ``source``: the client's address.
+    """
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0)) as connection:
         try:
             connection.sendall(raw)
             response = read_response(connection, head_only=raw.startswith(b"HEAD "), timeout=timeout)
