@@ -75,9 +75,12 @@ async def permissions(call: Request[None]) -> Response:
         for action, title in zip(section.actions, section.action_titles, strict=True):
             target = Target(section.id, action)
             decision = call.app.pdp.evaluate(call.policy, call.caller.identity, target, client)
-            unmet = decision.missing.names if decision.missing else msgspec.UNSET
-            names = (section.id, section.title, action, title)
-            cells.append(Permission(*names, decision.allowed, decision.reason, unmet))
+            missing = decision.missing
+            cell = Permission(section.id, section.title, action, title, decision.allowed, decision.reason)
+            if missing is not None:
+                enrol = missing.enrol or msgspec.UNSET
+                cell = msgspec.structs.replace(cell, unmet=missing.names, enrol=enrol)
+            cells.append(cell)
     return Response(200, Permissions(role, title_of(call.policy, role), call.policy.id, cells))
 
 

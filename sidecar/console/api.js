@@ -5,6 +5,7 @@
  * Options of a call.
  * @typedef {object} CallOptions
  * @property {boolean} [anonymous] a 401 is an answer of the call itself: no refresh, no way to the sign-in page
+ * @property {boolean} [quiet] "step_up_required" is an answer of the call itself: no dialog
  * @property {Record<string, string>} [headers] further headers
  */
 
@@ -32,9 +33,9 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** True if there is no session (any more). A session that has to prove more is one. */
+  /** True if there is no session (any more). A wrong code or password is a 401 too, with a code of its own. */
   get unauthenticated() {
-    return this.status === 401 && this.code !== "step_up_required";
+    return this.code === "unauthenticated";
   }
 
   /** True if the same call may succeed later without a change: no store, no policy, a full queue, no connection. */
@@ -73,8 +74,7 @@ let signedIn = false;
 /**
  * Send a request, return status, headers and body. Throws Problem.
  *
- * A 401 renews the session once and repeats the call. If that fails, the browser goes to the sign-in page and the
- * promise stays pending: a page that is left draws nothing more.
+ * "step_up_required" opens a dialog. The call is repeated after each proof, until the proofs suffice or are declined.
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
@@ -82,6 +82,35 @@ let signedIn = false;
  * @returns {Promise<Answer>}
  */
 export async function exchange(method, path, body, options = {}) {
+  for (let again = false; ; again = true) {
+    try {
+      return await renewing(method, path, body, options);
+    } catch (problem) {
+      const proof = problem instanceof Problem && problem.code === "step_up_required";
+      if (!proof || options.anonymous || options.quiet) throw problem;
+      const { stepUp } = await dialog().catch(() => {
+        throw unreachable(0);
+      });
+      if (await stepUp(problem, again)) continue;
+      throw new Problem(problem.status, problem.code, "this needs a proof that it is you", problem.body);
+    }
+  }
+}
+
+const dialog = () => import("./step-up-dialog.js");
+
+/**
+ * Send a request. A 401 without a session renews it once and repeats the call.
+ *
+ * If that fails, the browser goes to the sign-in page and the promise stays pending: a page that is left draws
+ * nothing more.
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} body
+ * @param {CallOptions} options
+ * @returns {Promise<Answer>}
+ */
+async function renewing(method, path, body, options) {
   try {
     const answer = await attempt(method, path, body, options);
     signedIn ||= !options.anonymous;

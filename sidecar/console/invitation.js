@@ -5,7 +5,8 @@ import { Problem, send, whoAmI } from "./api.js";
 import { changeFailed, hideBanner, persistently } from "./banner.js";
 import { byId, fill, focusHeading, h, list, sentence, time } from "./dom.js";
 import { connect, newPasswordFields, textField, words } from "./form.js";
-import { headed, onToken } from "./link-token.js";
+import { headed } from "./heading.js";
+import { onToken } from "./link-token.js";
 
 /**
  * @typedef {{account: string, inviter: string | null, role: {id: string, title: string, opens: string[]},

@@ -3,6 +3,7 @@
 
 import { hideBanner } from "./banner.js";
 import { byId, fill, h } from "./dom.js";
+import { headed } from "./heading.js";
 
 /**
  * Call `open` with the token of the link, and again for each further link that is opened in this tab.
@@ -23,14 +24,4 @@ export function onToken(title, open) {
   };
   addEventListener("hashchange", take);
   if (!take()) fill(byId("content"), h("p", null, "Open the link again, copied completely."));
-}
-
-/**
- * Set the heading and the title of the page.
- * @param {string} text
- */
-export function headed(text) {
-  const heading = document.querySelector("h1");
-  if (heading) heading.textContent = text;
-  document.title = text;
 }

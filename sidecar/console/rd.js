@@ -32,6 +32,14 @@ export function doneOf(search) {
 }
 
 /**
+ * Return `step_up` of a query, or "": the condition that a signed-in user should meet. It stands before `rd`.
+ * @param {string} search `location.search`
+ */
+export function stepUpOf(search) {
+  return /[?&]step_up=([a-z0-9-]{1,40})(?=&|$)/.exec(search.replace(/[?&]rd=.*$/s, ""))?.[1] ?? "";
+}
+
+/**
  * Return the address to go to after signing in, or null: then the first page that the permissions open.
  * @param {string} search `location.search`
  * @param {string} origin `location.origin`

@@ -4,7 +4,8 @@
 import { send } from "./api.js";
 import { byId, fill, focusHeading, h } from "./dom.js";
 import { connect, newPasswordFields } from "./form.js";
-import { headed, onToken } from "./link-token.js";
+import { headed } from "./heading.js";
+import { onToken } from "./link-token.js";
 
 /** @param {string} token */
 function open(token) {

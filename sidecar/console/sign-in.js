@@ -1,10 +1,13 @@
 // @ts-check
 /** The sign-in page. */
 
-import { Problem, send } from "./api.js";
+import { Problem, get, send } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { connect, passwordField, selectField, textField } from "./form.js";
-import { destination, doneOf } from "./rd.js";
+import { headed } from "./heading.js";
+import { passkeysHere, signature } from "./passkey.js";
+import { destination, doneOf, stepUpOf } from "./rd.js";
+import { secondStep } from "./second-step.js";
 
 const email = textField({ label: "E-mail", name: "username", type: "email", autocomplete: "username" });
 const password = passwordField({ label: "Password", name: "password", autocomplete: "current-password" });
@@ -27,12 +30,96 @@ connect(form, {
   at: { invalid_credentials: password },
   refused: (problem) => (problem.code === "account_required" ? choose(problem) : false),
   send: async () => {
-    const chosen = account?.value() ?? "";
-    const body = { username: email.value().trim(), password: password.value(), ...(chosen ? { account: chosen } : {}) };
-    await send("POST", "/v1/session", body, { anonymous: true });
-    location.assign(destination(location.search, location.origin) ?? "/console/");
+    const challenge = await firstStep();
+    if (challenge) askForSecond(challenge);
+    else await enter();
   },
 });
+
+/**
+ * Send what was typed. Return null if that opened a session, else the challenge of the second step.
+ * @returns {Promise<import("./second-step.js").Challenge | null>}
+ */
+async function firstStep() {
+  const chosen = account?.value() ?? "";
+  const body = { username: email.value().trim(), password: password.value(), ...(chosen ? { account: chosen } : {}) };
+  try {
+    await send("POST", "/v1/session", body, { anonymous: true });
+    return null;
+  } catch (problem) {
+    if (problem instanceof Problem && problem.code === "second_factor_required") return problem.body;
+    throw problem;
+  }
+}
+
+/** @param {import("./second-step.js").Challenge} challenge */
+function askForSecond(challenge) {
+  const step = secondStep({
+    challenge,
+    another: async () => {
+      const found = await firstStep();
+      if (found) return found;
+      leave(); // the last factor was removed meanwhile: the password alone has opened a session
+      return new Promise(() => undefined);
+    },
+    answer: async (body) => {
+      await send("POST", "/v1/session/factor", body, { anonymous: true });
+      leave();
+    },
+    back: () => h("button", { type: "button", onclick: drawFirst }, "Back"),
+  });
+  headed("Second step");
+  fill(content, h("p", null, "Signing in as ", h("b", null, email.value().trim())), step.element);
+  step.focus();
+}
+
+/** Go on after a sign-in by password alone: first to the offer of a second factor, if the role asks for one. */
+async function enter() {
+  if (!(await wantsFactor())) {
+    leave();
+    return;
+  }
+  const rd = destination(location.search, location.origin);
+  const settings = `/console/account-settings?add=factor${rd ? `&rd=${encodeURIComponent(rd.slice(location.origin.length))}` : ""}`;
+  const add = h("a", { class: "button primary", href: settings }, "Add a second factor");
+  headed("Add a second factor");
+  fill(content,
+    h("p", null, "Your role asks for a second factor in places: an authenticator app or a passkey. You have none yet."),
+    h("p", { class: "soft" }, "Without one you can go on, and those places stay closed."),
+    h("p", { class: "actions" }, h("button", { type: "button", onclick: leave }, "Later"), add));
+  add.focus();
+}
+
+/** Return true if the person has no second factor, and the role needs one. Unknown is no: signing in goes on. */
+async function wantsFactor() {
+  try {
+    const { permissions } = await get("/v1/me/permissions", { anonymous: true });
+    return permissions.some((/** @type {{enrol?: string[]}} */ one) => (one.enrol ?? []).length > 0);
+  } catch (problem) {
+    if (problem instanceof Problem) return false;
+    throw problem;
+  }
+}
+
+function leave() {
+  location.assign(destination(location.search, location.origin) ?? "/console/");
+}
+
+/** Return the form of a sign-in by a passkey alone. */
+function passkeyForm() {
+  const own = h("form", null, h("p", { class: "actions" }, h("button", { type: "submit" }, "Use a passkey")));
+  connect(own, {
+    fields: [],
+    send: async () => {
+      const { challenge, passkey } = await send("POST", "/v1/session/passkey/options", {}, { anonymous: true });
+      const credential = await signature(passkey);
+      await send("POST", "/v1/session/passkey", { challenge, credential }, { anonymous: true });
+      leave();
+    },
+    explain: (problem) => (problem.code === "wrong_code" ? "It may have been removed from your user." : ""),
+  });
+  return own;
+}
 
 /**
  * Ask for the account: a list of those whose password was right, or a text field when there is no list.
@@ -64,6 +151,18 @@ const DONE = new Map([
   ["ended", "Your session ended. Sign in again."],
 ]);
 const done = DONE.get(doneOf(location.search));
+const content = byId("content");
+const first = [
+  done ? h("p", { class: "notice" }, done) : null, form, passkeysHere() ? passkeyForm() : null,
+  h("p", null, h("a", { href: "/console/forgot" }, "Forgot your password?")),
+];
 
-fill(byId("content"), done ? h("p", { class: "notice" }, done) : null, form, h("p", null, h("a", { href: "/console/forgot" }, "Forgot your password?")));
-email.input.focus();
+/** Show the form of e-mail and password, with what was typed. */
+function drawFirst() {
+  headed("Sign in");
+  fill(content, first);
+  email.input.focus();
+}
+
+if (stepUpOf(location.search)) location.replace(`/console/step-up${location.search}`);
+else drawFirst();

@@ -15,11 +15,15 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Permission(Cell, frozen=True):
-    """Cell with the decision for the caller. ``unmet``: conditions that would do, if the cell's needs are not met."""
+    """Cell with the decision for the caller. ``unmet``: conditions that would do, if the cell's needs are not met.
+
+    ``enrol``: kinds of second factors, one of which the caller has to enrol first.
+    """
 
     decision: bool
     reason: ReasonName
     unmet: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    enrol: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Permissions(msgspec.Struct, frozen=True):

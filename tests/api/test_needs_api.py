@@ -128,8 +128,9 @@ async def test_permissions_and_checks_show_what_is_locked(ask_with):
     manage, audit, view = cells["users", "manage"], cells["audit", "view"], cells["users", "view"]
     assert (manage["decision"], manage["reason"], manage["unmet"]) == (False, "step_up_required", ["second-factor"])
     assert (audit["decision"], audit["reason"], audit["unmet"]) == (False, "condition_unmet", ["office"])
-    assert view["decision"] is True
-    assert "unmet" not in view
+    assert (manage["enrol"], view["decision"]) == (["totp", "passkey"], True)
+    assert {"unmet", "enrol"}.isdisjoint(view)
+    assert "enrol" not in audit
     asked = {"checks": [{"section": section, "action": action} for section, action in cells]}
     checked = (await ada.call("POST", "/v1/check", asked)).body["decisions"]
     names = ("decision", "reason", "unmet")

@@ -81,3 +81,11 @@ def visit(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
     for visitor in opened:
         visitor.context.close()
     assert [fault for visitor in opened for fault in visitor.faults] == []
+
+
+@pytest.fixture(scope="session")
+def needs_site(sidecars: Sidecars) -> Site:
+    """A sidecar on the same store, whose policy has needs (`needs.policy_folder`). Factors count at once."""
+    from tests.console.needs import policy_folder
+
+    return sidecars.start(POLICY_DIR=str(policy_folder(sidecars.folder / "needs")))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CONSOLE = Path(__file__).resolve().parents[2] / "sidecar" / "console"
-PAGES = ("sign-in", "invitation", "forgot", "reset", "users", "account-settings", "policy", "audit")
+PAGES = ("sign-in", "invitation", "forgot", "reset", "step-up", "users", "account-settings", "policy", "audit")
 SIGNED_IN = ("users", "account-settings", "policy", "audit")
 IMPORT = re.compile(
     r"""^\s*(?:import|export)\b[^"';]*?\bfrom\s+["']([^"']+)["']|^\s*import\s+["']([^"']+)["']""", re.MULTILINE

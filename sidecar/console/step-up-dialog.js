@@ -1,0 +1,68 @@
+// @ts-check
+/** The dialog that opens when a call needs a proof that it is still the same person. */
+
+import { openDialog } from "./dialog.js";
+import { h, list } from "./dom.js";
+import { askForChallenge, missingFactor, shortfall, stepUpForm } from "./step-up-form.js";
+import { inWords } from "./titles.js";
+
+/** @type {Promise<boolean> | null} */
+let asking = null;
+
+/**
+ * Ask for a proof, once for all calls that need one. Return false if it was declined. Throws Problem.
+ * @param {import("./api.js").Problem} problem of the call
+ * @param {boolean} again an earlier proof was not enough
+ * @returns {Promise<boolean>}
+ */
+export function stepUp(problem, again) {
+  asking ??= ask(problem, again).finally(() => {
+    asking = null;
+  });
+  return asking;
+}
+
+/**
+ * @param {import("./api.js").Problem} problem
+ * @param {boolean} again
+ * @returns {Promise<boolean>}
+ */
+async function ask({ body }, again) {
+  const [challenge, more] = await Promise.all([askForChallenge(), again ? shortfall(body) : null]);
+  let raised = false;
+  const cancel = () => h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
+  const finish = () => {
+    raised = true;
+    dialog.close();
+  };
+  const without = (body.enrol ?? []).length > 0;
+  const step = without
+    ? { element: missing(body.enrol, cancel, finish), focus: () => undefined }
+    : stepUpForm({ challenge, back: cancel, done: finish });
+  const dialog = openDialog({
+    title: without ? "A second factor is needed" : "Confirm that it is you",
+    body: [more && !without ? h("p", { class: "note-line" }, more) : null, without ? null : h("p", null, reason(body)), step.element],
+  });
+  step.focus();
+  await dialog.closed;
+  return raised;
+}
+
+/**
+ * @param {string[]} kinds
+ * @param {() => HTMLElement} cancel
+ * @param {() => void} retry
+ */
+function missing(kinds, cancel, retry) {
+  return h("div", { class: "stack" }, h("p", null, missingFactor(kinds)),
+    h("p", { class: "actions" }, cancel(), h("button", { type: "button", class: "primary", onclick: retry }, "Try again")));
+}
+
+/**
+ * Return what is asked for: the names of the policy's conditions, else the age of the last proof.
+ * @param {{unmet?: string[], max_age?: number}} body
+ */
+function reason({ unmet = [], max_age: age }) {
+  if (unmet.length > 0) return `This needs: ${list(unmet.map(inWords))}.`;
+  return `This needs a proof of your sign-in from the last ${Math.round((age ?? 900) / 60)} minutes.`;
+}
