@@ -46,7 +46,8 @@ function profile(session) {
     },
   });
   const opens = session.opens().map((one) =>
-    h("li", null, h("b", null, one.title), `: ${one.actions.map((action) => lowerFirst(action.title)).join(", ")}`));
+    h("li", null, h("b", null, one.title), `: ${one.actions.map((action) =>
+      lowerFirst(action.title) + (action.needs ? ` (needs ${action.needs})` : "")).join(", ")}`));
   return h("section", { class: "card", "aria-labelledby": "profile" },
     h("h2", { id: "profile" }, "Profile"),
     form,

@@ -88,13 +88,23 @@ export async function exchange(method, path, body, options = {}) {
     } catch (problem) {
       const proof = problem instanceof Problem && problem.code === "step_up_required";
       if (!proof || options.anonymous || options.quiet) throw problem;
-      const { stepUp } = await dialog().catch(() => {
-        throw unreachable(0);
-      });
-      if (await stepUp(problem, again)) continue;
+      if (await prove(problem.body, again)) continue;
       throw new Problem(problem.status, problem.code, "this needs a proof that it is you", problem.body);
     }
   }
+}
+
+/**
+ * Ask in a dialog for a proof that it is still the same person. Return false if it was declined. Throws Problem.
+ * @param {{unmet?: string[], enrol?: string[], max_age?: number}} asked as in a problem "step_up_required"
+ * @param {boolean} [again] an earlier proof was not enough
+ * @returns {Promise<boolean>}
+ */
+export async function prove(asked, again = false) {
+  const { stepUp } = await dialog().catch(() => {
+    throw unreachable(0);
+  });
+  return stepUp(asked, again);
 }
 
 const dialog = () => import("./step-up-dialog.js");

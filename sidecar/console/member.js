@@ -7,7 +7,7 @@ import { status } from "./dom.js";
  * @typedef {{role_before: string, role_now: string, status_before: string, status_now: string, since: string}} Review
  * @typedef {{id: string, email: string, name: string, role: string, status: "active" | "suspended" | "invited",
  *   created_at: string, last_login_at: string | null, invite_expires_at: string | null, review?: Review | null,
- *   email_verified?: boolean, sessions?: number, inviter?: string | null}} Member
+ *   email_verified?: boolean, sessions?: number, inviter?: string | null, factors?: number}} Member
  * @typedef {object} Context
  * @property {Member[]} members
  * @property {import("./role-words.js").Role[]} roles

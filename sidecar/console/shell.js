@@ -4,12 +4,15 @@
 import { Problem, get, send } from "./api.js";
 import { persistently, showNonsense } from "./banner.js";
 import { byId, fill, h, list, sentence, status } from "./dom.js";
+import { onDemand } from "./load.js";
 import { menuButton } from "./menu.js";
 
 /**
  * @typedef {{id: string, email: string, name: string, role: string, status: string, account: string,
  *   role_title?: string, email_verified?: boolean}} Me
- * @typedef {{section: string, section_title?: string, action: string, action_title?: string, decision: boolean}} Cell
+ * @typedef {{section: string, section_title?: string, action: string, action_title?: string, decision: boolean,
+ *   reason?: string, unmet?: string[], enrol?: string[]}} Cell
+ * @typedef {{section: string, title: string, actions: {action: string, title: string, needs: string}[]}} Opened
  * @typedef {{cap: number, used: number, members: number, invited: number, available: number,
  *   contact: string | null}} Seats
  * @typedef {{id: string, name: string, seats: Seats}} Account
@@ -40,7 +43,8 @@ export class Session {
   }
 
   /**
-   * Return true if the role allows an action. For showing controls; the server decides each call by itself.
+   * Return true if the role allows an action, perhaps after a proof that a dialog asks for. For showing controls; the
+   * server decides each call by itself.
    * @param {string} section
    * @param {string} action
    */
@@ -48,9 +52,18 @@ export class Session {
     return allows(this.permissions, section, action);
   }
 
-  /** Return the allowed sections, each with its allowed actions in words. */
+  /**
+   * Return the cell of an action that the role allows and that a need of the policy denies now, or undefined.
+   * @param {string} section
+   * @param {string} action
+   */
+  lock(section, action) {
+    return this.permissions.permissions.find((one) => one.section === section && one.action === action && one.unmet);
+  }
+
+  /** Return the sections that the role allows, each with its actions in words. */
   opens() {
-    return sections(this.permissions.permissions.filter((one) => one.decision));
+    return sections(this.permissions.permissions.filter((one) => one.decision || one.unmet));
   }
 }
 
@@ -69,16 +82,16 @@ export const ACCOUNT_SETTINGS = "/console/account-settings";
 /**
  * Group cells by section: titles of the section and of its actions, in the policy's order.
  * @param {Cell[]} cells
- * @returns {{section: string, title: string, actions: {action: string, title: string}[]}[]}
+ * @returns {Opened[]}
  */
 export function sections(cells) {
-  /** @type {Map<string, {section: string, title: string, actions: {action: string, title: string}[]}>} */
+  /** @type {Map<string, Opened>} */
   const found = new Map();
   for (const cell of cells) {
     const one = found.get(cell.section) ?? {
       section: cell.section, title: cell.section_title ?? titled(cell.section), actions: [],
     };
-    one.actions.push({ action: cell.action, title: cell.action_title ?? titled(cell.action) });
+    one.actions.push({ action: cell.action, title: cell.action_title ?? titled(cell.action), needs: needed(cell) });
     found.set(cell.section, one);
   }
   return [...found.values()];
@@ -108,7 +121,26 @@ export function firstPage(permissions) {
  * @param {string} action
  */
 function allows({ permissions }, section, action) {
-  return permissions.some((one) => one.section === section && one.action === action && one.decision);
+  return permissions.some((one) =>
+    one.section === section && one.action === action && (one.decision || one.reason === "step_up_required"));
+}
+
+/**
+ * Return what a locked cell needs, in words; "" for an open one.
+ * @param {{unmet?: string[]}} cell
+ */
+export function needed({ unmet = [] }) {
+  return list(unmet.map(titled));
+}
+
+/**
+ * Return the mark of a locked cell, or nothing.
+ * @param {Cell | undefined} cell
+ */
+export function lockMark(cell) {
+  if (!cell) return null;
+  const text = `needs ${needed(cell)}`;
+  return h("span", { class: "lock", title: text }, h("span", { class: "visually-hidden" }, ` (${text})`));
 }
 
 /**
@@ -146,9 +178,14 @@ async function run({ title, needs, load, draw }) {
     Promise.all([get("/v1/me"), get("/v1/me/permissions"), get("/v1/account")]));
   const session = new Session(me, permissions, account);
   drawHeader(session);
+  addEventListener("stepped-up", () => void refresh(session));
   document.title = `${title} · ${session.account.name}`;
   if (needs && !session.can(needs.section, needs.action)) {
-    noAccess(main, session, title);
+    const locked = session.lock(needs.section, needs.action);
+    const view = await onDemand(() => import("./no-access.js"));
+    main.removeAttribute("aria-busy");
+    if (locked) view.closedNow(main, session, title, locked);
+    else view.noAccess(main, session, title);
     return;
   }
   const { data, problem } = await own;
@@ -163,25 +200,24 @@ async function run({ title, needs, load, draw }) {
 }
 
 /**
- * @param {HTMLElement} main
+ * Read the permissions again after a step-up, and draw what depends on them.
  * @param {Session} session
- * @param {string} title
  */
-function noAccess(main, session, title) {
-  const open = [...PAGES.filter((page) => session.can(page.section, page.action)), { path: ACCOUNT_SETTINGS, title: "Account settings" }];
-  main.removeAttribute("aria-busy");
-  fill(main,
-    h("h1", null, `Your role (${session.role}) does not open this page`),
-    h("p", null, `An Account Administrator of ${session.account.name} can give you a role that opens “${title}”.`),
-    h("p", null, `Here it opens ${list(open.map((page) => page.title))}.`),
-    h("p", { class: "row" }, open.map((page) => h("a", { class: "button", href: page.path }, `Open ${page.title}`))));
+async function refresh(session) {
+  session.permissions = await persistently(() => get("/v1/me/permissions"));
+  drawHeader(session);
+  dispatchEvent(new Event("unlocked"));
 }
 
 /** @param {Session} session */
 export function drawHeader(session) {
   const here = location.pathname.replace(/\/$/, "");
-  const links = PAGES.filter((page) => session.can(page.section, page.action)).map((page) =>
-    h("li", null, h("a", { href: page.path, "aria-current": page.path === here ? "page" : null }, page.title)));
+  const links = PAGES.flatMap((page) => {
+    const locked = session.lock(page.section, page.action);
+    if (!locked && !session.can(page.section, page.action)) return [];
+    const attributes = { href: page.path, "aria-current": page.path === here ? "page" : null };
+    return [h("li", null, h("a", attributes, page.title, lockMark(locked)))];
+  });
   const initial = [...session.name][0]?.toUpperCase() ?? "";
   const own = menuButton({
     label: [h("span", { class: "avatar", "aria-hidden": "true" }, initial), h("span", { class: "who" }, session.name)],

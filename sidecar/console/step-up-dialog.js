@@ -9,42 +9,46 @@ import { inWords } from "./titles.js";
 /** @type {Promise<boolean> | null} */
 let asking = null;
 
+/** @typedef {{unmet?: string[], enrol?: string[], max_age?: number}} Asked */
+
 /**
  * Ask for a proof, once for all calls that need one. Return false if it was declined. Throws Problem.
- * @param {import("./api.js").Problem} problem of the call
+ * @param {Asked} asked
  * @param {boolean} again an earlier proof was not enough
  * @returns {Promise<boolean>}
  */
-export function stepUp(problem, again) {
-  asking ??= ask(problem, again).finally(() => {
+export function stepUp(asked, again) {
+  asking ??= ask(asked, again).finally(() => {
     asking = null;
   });
   return asking;
 }
 
 /**
- * @param {import("./api.js").Problem} problem
+ * @param {Asked} asked
  * @param {boolean} again
  * @returns {Promise<boolean>}
  */
-async function ask({ body }, again) {
-  const [challenge, more] = await Promise.all([askForChallenge(), again ? shortfall(body) : null]);
+async function ask(asked, again) {
+  const { enrol = [] } = asked;
+  const [challenge, more] = await Promise.all([askForChallenge(), again ? shortfall(asked) : null]);
   let raised = false;
   const cancel = () => h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const finish = () => {
     raised = true;
     dialog.close();
   };
-  const without = (body.enrol ?? []).length > 0;
+  const without = enrol.length > 0;
   const step = without
-    ? { element: missing(body.enrol, cancel, finish), focus: () => undefined }
+    ? { element: missing(enrol, cancel, finish), focus: () => undefined }
     : stepUpForm({ challenge, back: cancel, done: finish });
   const dialog = openDialog({
     title: without ? "A second factor is needed" : "Confirm that it is you",
-    body: [more && !without ? h("p", { class: "note-line" }, more) : null, without ? null : h("p", null, reason(body)), step.element],
+    body: [more && !without ? h("p", { class: "note-line" }, more) : null, without ? null : h("p", null, reason(asked)), step.element],
   });
   step.focus();
   await dialog.closed;
+  if (raised) dispatchEvent(new Event("stepped-up"));
   return raised;
 }
 
@@ -60,7 +64,7 @@ function missing(kinds, cancel, retry) {
 
 /**
  * Return what is asked for: the names of the policy's conditions, else the age of the last proof.
- * @param {{unmet?: string[], max_age?: number}} body
+ * @param {Asked} asked
  */
 function reason({ unmet = [], max_age: age }) {
   if (unmet.length > 0) return `This needs: ${list(unmet.map(inWords))}.`;

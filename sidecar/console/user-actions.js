@@ -1,15 +1,13 @@
 // @ts-check
-/** What the menu of a row does: role, status, links, sessions, removal. */
+/** What the menu of a row does: role, status, removal; the rest is in `user-more.js`. */
 
 import { exchange, send } from "./api.js";
 import { confirmDialog, openDialog } from "./dialog.js";
-import { fill, h, plural, sentence, status } from "./dom.js";
+import { fill, h, sentence, status } from "./dom.js";
 import { connect, radioField } from "./form.js";
-import { linkBox } from "./link.js";
 import { onDemand } from "./load.js";
 import { appointable, done, everywhere, nameOf, path, possessive, revoked } from "./member.js";
 import { difference } from "./role-words.js";
-import { openInviteDialog, showInvitation } from "./user-invite.js";
 
 /**
  * @typedef {import("./member.js").Member} Member
@@ -29,17 +27,18 @@ export function actionsFor(member, context) {
   const item = (title, act, danger = false) => ({
     title, danger, act: (/** @type {HTMLElement} */ opener) => act(member, context, opener),
   });
-  const again = item("Invite again", inviteAgain, true);
+  const again = item("Invite again", more("inviteAgain"), true);
   if (member.id === context.own) return [role];
   if (member.review) return [item("Review", review), note, again, item("Remove", remove, true)];
   if (member.status === "invited") {
-    return [item("New invitation link", newLink), role, note, again, item("Revoke invitation", revoke, true)];
+    return [item("New invitation link", more("newLink")), role, note, again, item("Revoke invitation", more("revoke"), true)];
   }
   return [
     role,
     member.status === "suspended" ? item("Resume", resume) : item("Suspend", suspend),
-    ...(member.sessions === 0 ? [] : [item("Sign out everywhere", signOutEverywhere)]),
-    ...(member.status === "active" ? [item("Send password reset", passwordReset)] : []),
+    ...(member.sessions === 0 ? [] : [item("Sign out everywhere", more("signOutEverywhere"))]),
+    ...(member.status === "active" ? [item("Send password reset", more("passwordReset"))] : []),
+    ...(member.factors ? [item("Confirm factor", more("confirmFactor")), item("Reset second factors", more("resetFactors"), true)] : []),
     note, again, item("Remove", remove, true),
   ];
 }
@@ -51,6 +50,19 @@ function review(member, context, opener) {
   onDemand(() => import("./user-review.js")).then(
     (loaded) => loaded.review(member, context, opener),
     (problem) => status(sentence(problem.detail)));
+}
+
+/**
+ * Return an act of the module that is loaded at its first use.
+ * @param {keyof typeof import("./user-more.js")} name
+ * @returns {Act}
+ */
+function more(name) {
+  return (member, context, opener) => {
+    onDemand(() => import("./user-more.js")).then(
+      (loaded) => loaded[name](member, context, opener),
+      (problem) => status(sentence(problem.detail)));
+  };
 }
 
 /** @type {Act} */
@@ -135,102 +147,6 @@ function remove(member, context, opener) {
     act: async () => {
       const complete = revoked(await exchange("DELETE", path(member)));
       await done(dialog, context, `${name} was removed. ${everywhere(complete)}`);
-    },
-  });
-}
-
-/** @type {Act} */
-function revoke(member, context, opener) {
-  const name = nameOf(member);
-  const dialog = confirmDialog({
-    title: `Revoke invitation of ${name}`, opener, verb: `Revoke invitation of ${name}`,
-    body: h("p", null, "The link stops working at once, and the seat is free."),
-    act: async () => {
-      await exchange("DELETE", path(member));
-      await done(dialog, context, `The invitation of ${name} was revoked.`);
-    },
-  });
-}
-
-/** @type {Act} */
-function newLink(member, context, opener) {
-  const name = nameOf(member);
-  const dialog = confirmDialog({
-    title: `New invitation link for ${name}`, verb: "Send a new link", opener, danger: false,
-    body: h("p", null, "The old link stops working. The new one is shown here once, and mailed if there is a mail server."),
-    act: async () => {
-      showInvitation(dialog, await send("POST", `${path(member)}/invitation`));
-      await context.refresh();
-    },
-  });
-}
-
-/** @type {Act} */
-function signOutEverywhere(member, context, opener) {
-  const name = nameOf(member);
-  const count = member.sessions === undefined ? "All sessions end" : `${plural(member.sessions, "session ends", "sessions end")}`;
-  const dialog = confirmDialog({
-    title: `Sign ${name} out everywhere`, opener,
-    body: h("p", null, `${count} at once. ${name} can sign in again.`),
-    act: async () => {
-      const complete = revoked(await exchange("DELETE", `${path(member)}/sessions`));
-      await done(dialog, context, `${name} was signed out everywhere. ${everywhere(complete)}`);
-    },
-  });
-}
-
-/** @type {Act} */
-function passwordReset(member, context, opener) {
-  const name = nameOf(member);
-  const dialog = confirmDialog({
-    title: `Send password reset to ${name}`, verb: "Send password reset", opener, danger: false,
-    body: h("p", null, `If mail is set up, a mail with a link goes to ${member.email}; else you get the link to hand over. The present password works until the link is used.`),
-    act: async () => {
-      const { mailed } = await send("POST", `${path(member)}/password-reset`, {});
-      if (mailed) {
-        dialog.close();
-        status(`A mail with a link is on its way to ${member.email}.`);
-        return;
-      }
-      dialog.close();
-      await dialog.closed;
-      offerLink(member, context, opener);
-    },
-  });
-}
-
-/** Offer to show the link, because no mail can be sent. @type {Act} */
-function offerLink(member, context, opener) {
-  const name = nameOf(member);
-  const dialog = confirmDialog({
-    title: `No mail was sent to ${name}`, verb: "Show the link", opener, danger: false,
-    body: h("p", null, `No mail server is set up. You can hand over the link yourself; the e-mail of ${name} then counts as not verified.`),
-    act: async () => {
-      const { reset } = await send("POST", `${path(member)}/password-reset`, { show: true });
-      const close = h("button", { type: "button", onclick: () => dialog.close() }, "Done");
-      const body = dialog.element.querySelector(".dialog-body");
-      if (!body) return;
-      fill(body, linkBox({ label: `Link for ${name}`, url: reset.url, expiresAt: reset.expires_at }), h("p", { class: "actions" }, close));
-      body.querySelector("input")?.focus();
-      await context.refresh();
-    },
-  });
-}
-
-/** Remove somebody with a wrong e-mail, then open the invitation with name and role. @type {Act} */
-function inviteAgain(member, context, opener) {
-  const name = nameOf(member);
-  const dialog = confirmDialog({
-    title: `Invite ${name} again`, verb: `Remove ${name} and invite again`, opener,
-    body: h("p", null, `An e-mail cannot be changed. ${name} (${member.email}) is removed first and loses access at once; then you enter the right e-mail.`),
-    explain: (problem) => appointable(problem, context),
-    act: async () => {
-      await exchange("DELETE", path(member));
-      await done(dialog, context, `${name} was removed.`);
-      openInviteDialog({
-        opener: document.getElementById("invite") ?? opener, roles: context.roles, titles: context.titles,
-        prefilled: { name: member.name, role: member.role }, changed: () => void context.refresh(),
-      });
     },
   });
 }

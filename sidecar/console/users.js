@@ -4,9 +4,10 @@
 import { get } from "./api.js";
 import { persistently } from "./banner.js";
 import { ago, fill, focusHeading, h, plural, time } from "./dom.js";
+import { lockLine } from "./lock-line.js";
 import { nameOf } from "./member.js";
 import { menuButton } from "./menu.js";
-import { titled, start } from "./shell.js";
+import { start, titled } from "./shell.js";
 import { table } from "./table.js";
 import { actionsFor } from "./user-actions.js";
 import { openInviteDialog } from "./user-invite.js";
@@ -46,6 +47,7 @@ start({
       empty.hidden = roster.users.length !== 1;
     };
     drawAll(data);
+    addEventListener("unlocked", () => void context.refresh());
   },
 });
 
@@ -62,7 +64,7 @@ function drawSeats(place, session, seats, context) {
     h("p", { id: "seats" }, sum),
     h("meter", { min: 0, max, high: max - 0.5, optimum: 0, value: seats.used, "aria-labelledby": "seats" })); // full: not green
   if (!session.can("users", "manage")) {
-    fill(place, line);
+    fill(place, line, lockLine(session, "users", "manage", "Managing users"));
     return;
   }
   const full = seats.available <= 0;
@@ -72,7 +74,7 @@ function drawSeats(place, session, seats, context) {
   button.disabled = full;
   if (full) button.setAttribute("aria-describedby", "full");
   else button.removeAttribute("aria-describedby");
-  fill(place, line, button, full ? fullText(seats) : null);
+  fill(place, line, button, full ? fullText(seats) : null, lockLine(session, "users", "manage", "Managing users"));
   if (focused && full) focusHeading();
   else if (focused) button.focus();
 }
@@ -113,7 +115,11 @@ function drawPeople(place, session, context) {
         one.email_verified === false && one.status !== "invited" ? h("span", { class: "badge warn" }, "E-mail not verified") : null),
     },
     { title: "Role", cell: (one) => titles.get(one.role) ?? titled(one.role) },
-    { title: "Status", cell: (one) => statusOf(one, new Date()) },
+    {
+      title: "Status",
+      cell: (one) => h("span", { class: "stacked" }, statusOf(one, new Date()),
+        one.factors === 0 && one.status === "active" ? h("span", { class: "badge" }, "No second factor") : null),
+    },
     { title: "Last sign-in", cell: (one) => (one.last_login_at ? time(one.last_login_at, "ago") : "never") },
   ];
   if (session.can("users", "manage")) {
