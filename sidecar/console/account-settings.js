@@ -1,11 +1,12 @@
 // @ts-check
-/** The page Account settings: name, role, password, sessions. */
+/** The page Account settings: name, role, password, second factors, sessions. */
 
 import { Problem, get, send } from "./api.js";
 import { browserOf } from "./agent.js";
 import { changeFailed, hideBanner, persistently } from "./banner.js";
 import { confirmDialog } from "./dialog.js";
 import { fill, h, lowerFirst, plural, sentence, status, time } from "./dom.js";
+import { factorCard, loadFactors } from "./factor-card.js";
 import { connect, textField } from "./form.js";
 import { openPasswordDialog } from "./password-dialog.js";
 import { drawHeader, signOut, start } from "./shell.js";
@@ -21,11 +22,11 @@ const loadSessions = () => get("/v1/me/sessions");
 
 start({
   title: "Account settings",
-  load: loadSessions,
-  draw: (main, session, data) => {
+  load: () => Promise.all([loadSessions(), loadFactors()]),
+  draw: (main, session, [data, factors]) => {
     const sessions = h("section", { class: "card", "aria-labelledby": "sessions" });
     const refresh = async () => drawSessions(sessions, (await persistently(loadSessions)).sessions, refresh);
-    main.append(profile(session), password(session, refresh), sessions);
+    main.append(profile(session), password(session, refresh), factorCard(factors), sessions);
     drawSessions(sessions, data.sessions, refresh);
   },
 });

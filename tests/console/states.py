@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.console.phone import Phone, add_phone
 from tests.console.site import Account, Person
 from tests.console.visitor import Visitor, expect
 from tests.live.support import PASSWORD
@@ -31,6 +32,14 @@ def sign_in(visitor: Visitor, account: Account) -> None:
 def sign_in_refused(visitor: Visitor, account: Account) -> None:
     visitor.sign_in(Person("", account.admin.email, "not this one"), lands=False)
     expect(visitor.field("Password")).to_have_attribute("aria-invalid", "true")
+
+
+@signed_out
+def second_step(visitor: Visitor, account: Account) -> None:
+    fresh = account.site.account()
+    add_phone(account.site, fresh.admin)
+    visitor.sign_in(fresh.admin, lands=False)
+    expect(visitor.field("Code")).to_be_visible()
 
 
 @signed_out
@@ -140,6 +149,45 @@ def change_password_refused(visitor: Visitor, account: Account) -> None:
         dialog.get_by_label(label, exact=True).fill(text)
     dialog.get_by_role("button", name="Submit").click()
     expect(dialog.locator("[aria-invalid=true]").first).to_be_visible()
+
+
+@state
+def factor_app(visitor: Visitor, account: Account) -> None:
+    account_settings(visitor, account)
+    visitor.button("Add authenticator app").click()
+    expect(visitor.dialog("Add authenticator app").get_by_role("img")).to_be_visible()
+
+
+@state
+def factor_passkey(visitor: Visitor, account: Account) -> None:
+    account_settings(visitor, account)
+    visitor.button("Add passkey").click()
+    expect(visitor.dialog("Add passkey").get_by_role("button", name="Create passkey")).to_be_visible()
+
+
+@state
+def factor_codes(visitor: Visitor, account: Account) -> None:
+    """A user of its own: with the factor of a shared one, the next state would need a code."""
+    visitor.context.clear_cookies()
+    visitor.sign_in(account.site.account().admin)
+    factor_app(visitor, account)
+    dialog = visitor.dialog("Add authenticator app")
+    dialog.get_by_label("Code").fill(Phone(dialog.locator("#key").inner_text().replace(" ", "")).code())
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(visitor.dialog("Recovery codes").get_by_role("listitem")).to_have_count(10)
+
+
+@state
+def factor_list(visitor: Visitor, account: Account) -> None:
+    factor_codes(visitor, account)
+    visitor.button("Done").click()
+    expect(visitor.page.get_by_role("table", name="Second factors")).to_be_visible()
+
+
+@state
+def step_up(visitor: Visitor, account: Account) -> None:
+    visitor.open("/console/step-up?rd=/console/users").sees("Confirm that it is you")
+    expect(visitor.field("Password")).to_be_visible()
 
 
 @state
