@@ -34,11 +34,15 @@ from sidecar.policy.decision_table import Cell, Ruling
 from sidecar.policy.diagnostics import FILES
 from sidecar.policy.explain import explain, explain_person
 from sidecar.policy.explained import Explained, to_explained, to_person
+from sidecar.policy.needs.table import Needs
 from sidecar.store.outcomes import NoAccount
 from sidecar.tokens.ids import account_of
 
 CELLS_AT_ONCE: Final = 500
 """Cells that are encoded before other requests are served: 0.5 ms."""
+
+CELLS_WITH_NEEDS: Final = 50
+"""The same under a policy with needs, whose lines are compared with each cell."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 
@@ -81,9 +85,10 @@ async def matrix(call: Request[None]) -> Response:
 
     A large matrix is encoded in chunks, between which checks are served.
     """
-    cells = iter(call.policy.cells.items())
+    cells, needs = iter(call.policy.cells.items()), call.policy.needs
+    at_once = CELLS_WITH_NEEDS if needs.active else CELLS_AT_ONCE
     pieces = []
-    while piece := [_shown(cell, ruling) for cell, ruling in islice(cells, CELLS_AT_ONCE)]:
+    while piece := [_shown(cell, ruling, needs) for cell, ruling in islice(cells, at_once)]:
         pieces.append(msgspec.json.encode(piece)[1:-1])
         await asyncio.sleep(0)
     body = b'{"generation":"%s","cells":[%s]}' % (call.policy.id.encode(), b",".join(pieces))
@@ -93,8 +98,9 @@ async def matrix(call: Request[None]) -> Response:
 _JSON: Final = (("Content-Type", "application/json"),)
 
 
-def _shown(cell: Cell, ruling: Ruling) -> CellShown:
-    return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule)
+def _shown(cell: Cell, ruling: Ruling, needs: Needs) -> CellShown:
+    lines = needs.lines_of(*cell) if needs.active and ruling.allowed else ()
+    return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule, needs=[list(line.conditions) for line in lines])
 
 
 # -- explanations

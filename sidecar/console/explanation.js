@@ -1,7 +1,7 @@
 // @ts-check
 // Explanation of a decision (`GET /v1/policy/explain`) as sentences and quoted lines. Pure.
 
-import { count } from "./titles.js";
+import { count, inWords } from "./titles.js";
 
 /**
  * @typedef {{rule: string, text: string}} Line
@@ -24,6 +24,9 @@ import { count } from "./titles.js";
  * @property {string[]} roles
  * @property {string} generation
  * @property {Person | null} user
+ * @property {Line[]} [needs] lines of needs.csv for the cell
+ * @property {string[]} [unmet] conditions that would do, if only needs deny
+ * @property {boolean} [sign_in] signing in meets all of them
  */
 
 /**
@@ -38,6 +41,8 @@ const REASONS = {
   allowed: "A rule allows it.",
   no_rule: "No rule allows it.",
   explicit_deny: "A rule denies it, and a deny beats every allow.",
+  step_up_required: "A rule allows it, but a need is not met now. Signing in again can meet it.",
+  condition_unmet: "A rule allows it, but a need is not met now.",
   suspended: "This user is suspended.",
   needs_review: "This user is held for review.",
   unknown_user: "This user has not joined yet.",
@@ -78,6 +83,7 @@ export function blocks(found, titles) {
   const all = [
     why(found, titles),
     block("Inherited through", [], found.path.map(quoted)),
+    needs(found),
     found.overridden && block("Overrides", ["The deny beats this rule."], [quoted(found.overridden)]),
     found.nearest && nearest(found.nearest),
     edits(found, titles),
@@ -96,6 +102,19 @@ function why(found, titles) {
   if (found.user) sentences.push(`Role: ${titles.role(found.role)}.`);
   if (found.hint) sentences.push(found.hint);
   return block("Why", sentences, found.rule ? [{ place: found.rule, text: found.text ?? "" }] : []);
+}
+
+/**
+ * Return the lines of needs.csv. An answer about a role cannot know who asks from where.
+ * @param {Explained} found
+ * @returns {Block}
+ */
+function needs({ needs: lines = [], unmet = [], sign_in: signIn }) {
+  if (!lines.length) return block("", [], []);
+  const names = unmet.map(inWords).join(", ");
+  const sentences = ["One condition of each line must be met at that moment."];
+  if (names) sentences.push(`Unmet: ${names}. ${signIn ? "Signing in again can meet that." : "Signing in cannot meet that."}`);
+  return block("Needs", sentences, lines.map(quoted));
 }
 
 /**

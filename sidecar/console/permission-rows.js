@@ -1,9 +1,12 @@
 // @ts-check
 // Rows of the table "Permissions": one per section and action, one cell per role. Pure.
 
+import { inWords } from "./titles.js";
+
 /**
- * Cell of `GET /v1/policy/matrix`.
- * @typedef {{role: string, section: string, action: string, decision: boolean, reason: string, rule: string | null}} Cell
+ * Cell of `GET /v1/policy/matrix`. `needs`: per line of needs.csv, the conditions of which one is enough.
+ * @typedef {{role: string, section: string, action: string, decision: boolean, reason: string, rule: string | null,
+ *   needs?: string[][]}} Cell
  * @typedef {{section: string, action: string, cells: Cell[], differs: boolean}} PermissionRow
  */
 
@@ -21,7 +24,7 @@ export function permissionRows(roles, sections, cells) {
       const row = roles.map(
         (role) => known.get(key(role.id, section.id, action)) ?? undecided(role.id, section.id, action),
       );
-      const differs = row.some((cell) => cell.decision !== row[0].decision);
+      const differs = row.some((cell) => cell.decision !== row[0].decision || needsOf(cell) !== needsOf(row[0]));
       return { section: section.id, action, cells: row, differs };
     }),
   );
@@ -36,6 +39,15 @@ export function verdict(cell) {
   if (cell.decision) return { word: "Allowed", mark: "✓", kind: "allowed" };
   if (cell.reason === "explicit_deny") return { word: "Denied by rule", mark: "✕", kind: "forbidden" };
   return { word: "Denied", mark: "–", kind: "denied" };
+}
+
+/**
+ * Return what an allowed cell needs, in words: "Second factor or Office; Recent sign in". Empty without needs.
+ * @param {{needs?: string[][]}} cell
+ * @returns {string}
+ */
+export function needsOf({ needs = [] }) {
+  return needs.map((line) => line.map(inWords).join(" or ")).join("; ");
 }
 
 /**

@@ -5,7 +5,7 @@ import { Problem, get } from "./api.js";
 import { persistently } from "./banner.js";
 import { fill, h, newId, plural, sentence, status } from "./dom.js";
 import { onDemand } from "./load.js";
-import { permissionRows, verdict } from "./permission-rows.js";
+import { needsOf, permissionRows, verdict } from "./permission-rows.js";
 
 /**
  * @typedef {import("./permission-rows.js").Cell} Cell
@@ -72,12 +72,14 @@ function line(row, again, titles) {
     row.cells.map((cell) => {
       const { word, mark, kind } = verdict(cell);
       const role = titles.role(cell.role);
-      const name = `${word}: ${role}, ${titles.section(row.section)}, ${titles.action(row.section, row.action)}`;
+      const needs = needsOf(cell);
+      const name = `${word}${needs && ` with ${needs}`}: ${role}, ${titles.section(row.section)}, ${titles.action(row.section, row.action)}`;
       return h("td", { role: "cell", "data-label": role },
         h("button", {
           type: "button", class: `verdict ${kind}`, "aria-label": name, "aria-haspopup": "dialog",
           "data-role": cell.role, "data-section": cell.section, "data-action": cell.action,
-        }, h("span", { class: "mark", "aria-hidden": "true" }, mark), h("span", { class: "word" }, word)));
+        }, h("span", { class: "mark", "aria-hidden": "true" }, mark), h("span", { class: "word" }, word),
+        needs ? h("span", { class: "lock needs" }, needs) : null));
     }));
 }
 

@@ -7,7 +7,9 @@ import { count } from "./titles.js";
 /**
  * @typedef {import("./explanation.js").Person} Person
  * @typedef {import("./titles.js").Titles} Titles
- * @typedef {{role: string, section: string, action: string, from: string, to: string, users: Person[]}} Change
+ * @typedef {{direction: "narrower" | "wider", text: string}} Witness
+ * @typedef {{role: string, section: string, action: string, from: string, to: string, users: Person[],
+ *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[]}} Change
  * @typedef {{method: string, path: string, from: string, to: string, opens: boolean}} RouteChange
  * @typedef {{severity: string, code: string, file: string, line: number, column: number, message: string,
  *   hint: string}} Diagnostic
@@ -80,11 +82,49 @@ export function findings(found) {
  */
 export function changes(found, to, titles) {
   return found.changes
-    .filter((change) => change.to === to)
-    .map((change) => ({
-      text: `${titles.role(change.role)}: ${cellTitle(change, titles)}`,
-      people: change.users.map((user) => user.name || user.email),
-    }));
+    .filter((change) => change.to === to && !change.requirement)
+    .map((change) => line(change, titles));
+}
+
+/**
+ * @param {Change} change
+ * @param {Titles} titles
+ * @returns {ChangeLine}
+ */
+function line(change, titles) {
+  return {
+    text: `${titles.role(change.role)}: ${cellTitle(change, titles)}`,
+    people: change.users.map((user) => user.name || user.email),
+  };
+}
+
+/** @type {Record<string, string>} */
+const REQUIREMENTS = {
+  narrower: "asks for more",
+  wider: "asks for less",
+  both: "asks for something else",
+};
+
+/**
+ * Cell whose needs change. `opens`: it allows what was denied. `witnesses`: examples, as sentences.
+ * @typedef {ChangeLine & {asks: string, opens: boolean, witnesses: string[]}} NeedLine
+ */
+
+/**
+ * Return the cells that stay allowed and whose needs change, in words.
+ * @param {Preview} found
+ * @param {Titles} titles
+ * @returns {NeedLine[]}
+ */
+export function needChanges(found, titles) {
+  return found.changes.flatMap((change) => (change.requirement
+    ? [{
+      ...line(change, titles),
+      asks: REQUIREMENTS[change.requirement] ?? change.requirement,
+      opens: change.requirement !== "narrower",
+      witnesses: (change.witnesses ?? []).map((one) => one.text),
+    }]
+    : []));
 }
 
 /**

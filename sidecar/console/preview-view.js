@@ -2,7 +2,9 @@
 /** The report of a preview on the page. */
 
 import { fill, h, list, plural, status } from "./dom.js";
-import { changes, compiles, failedLine, findings, omittedLine, remedy, routeLines, summary } from "./preview-report.js";
+import {
+  changes, compiles, failedLine, findings, needChanges, omittedLine, remedy, routeLines, summary,
+} from "./preview-report.js";
 import { table } from "./table.js";
 
 /**
@@ -32,6 +34,7 @@ export function report(found, titles, edited, reveal) {
       ? [
         cells("Opens", "opens", changes(found, "allow", titles), "It opens no permission."),
         cells("Closes", "closes", changes(found, "deny", titles), "It closes no permission."),
+        needs(needChanges(found, titles)),
         routes(found, titles),
         failed(found, titles, edited, reveal),
       ]
@@ -61,10 +64,29 @@ function cells(title, kind, lines, none) {
   return part(title, lines.length, lines.length === 0
     ? h("p", { class: "soft" }, none)
     : h("ul", { class: `changes ${kind}` }, lines.map((line) =>
-      h("li", null, h("strong", null, line.text),
-        h("span", { class: "people" }, line.people.length > 0
-          ? `${plural(line.people.length, "person", "people")}: ${list(line.people)}`
-          : "No one has this role.")))));
+      h("li", null, h("strong", null, line.text), people(line)))));
+}
+
+/** @param {ChangeLine} line */
+function people(line) {
+  return h("span", { class: "people" }, line.people.length > 0
+    ? `${plural(line.people.length, "person", "people")}: ${list(line.people)}`
+    : "No one has this role.");
+}
+
+/**
+ * Return the cells whose needs change, each with examples; nothing if there are none.
+ * @param {import("./preview-report.js").NeedLine[]} lines
+ */
+function needs(lines) {
+  if (lines.length === 0) return null;
+  return part("Needs", lines.length, h("ul", { class: "changes needs" }, lines.map((line) =>
+    h("li", null,
+      h("strong", null, line.text), ` ${line.asks} `, line.opens ? h("span", { class: "badge warn" }, "Opens") : null,
+      people(line),
+      line.witnesses.length > 0
+        ? h("ul", { class: "witnesses", "aria-label": "Examples" }, line.witnesses.map((one) => h("li", null, one)))
+        : null))));
 }
 
 /**

@@ -9,7 +9,7 @@ import { onDemand } from "./load.js";
 /** @typedef {import("./titles.js").Titles} Titles */
 
 /** Files of a policy, as the API accepts them. */
-const FILES = ["policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv", "model.conf"];
+const FILES = ["policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv", "conditions.toml", "needs.csv", "model.conf"];
 const MOST_BYTES = 1024 * 1024;
 
 /** @param {Titles} titles */

@@ -72,8 +72,11 @@ class Generations(msgspec.Struct, frozen=True):
     current: str
 
 
-class CellShown(msgspec.Struct, frozen=True):
-    """One cell of the matrix. ``rule``: the deciding line, or null if there is none."""
+class CellShown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One cell of the matrix. ``rule``: the deciding line, or null if there is none.
+
+    ``needs``: of an allowed cell, the conditions of each line of needs.csv, one of which must be met.
+    """
 
     role: str
     section: str
@@ -81,6 +84,7 @@ class CellShown(msgspec.Struct, frozen=True):
     decision: bool
     reason: ReasonName
     rule: Line | None
+    needs: list[list[str]] = []
 
 
 class Matrix(msgspec.Struct, frozen=True):

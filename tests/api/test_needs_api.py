@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from sidecar.api import policy
 from tests.api.test_second_factor import LOGIN, OURS, Ada, clock
 from tests.api.test_session import cookies_of, jar
 from tests.fixtures import PASSWORD
@@ -154,3 +155,14 @@ async def test_R11_a_role_is_no_more_than_what_one_may_do_now(ask_with):
     after = assignable((await ada.call("GET", "/v1/roles")).body)
     assert "accountant" in after - before
     assert (await ada.call("POST", "/v1/users", invitation)).status == 201
+
+
+async def test_the_matrix_shows_what_allowed_cells_need(ask_with, monkeypatch):
+    ada = await ask_with("billing, change-plan, second-factor | paid-plan", "billing, *, recent-sign-in")
+    whole = await ada.call("GET", "/v1/policy/matrix")
+    needs = {(one["role"], one["section"], one["action"]): one.get("needs") for one in whole.body["cells"]}
+    assert needs[SERVED, "billing", "change-plan"] == [["second-factor", "paid-plan"], ["recent-sign-in"]]
+    assert needs[SERVED, "billing", "view"] == [["recent-sign-in"]]
+    assert [cell for cell, found in needs.items() if found and cell[:2] != (SERVED, "billing")] == []
+    monkeypatch.setattr(policy, "CELLS_WITH_NEEDS", 3)
+    assert (await ada.call("GET", "/v1/policy/matrix")).body == whole.body

@@ -14,6 +14,8 @@ from sidecar.policy.explained import to_explained
 from sidecar.policy.generation import Generation
 from tests.console.node import run
 from tests.fixtures import generation
+from tests.needs_world import policy_with
+from tests.policy.needs_policies import CHANGE_PLAN, CHANGE_PLAN_ROW, with_needs
 
 __all__ = ["generation"]
 
@@ -26,7 +28,7 @@ UNNAMED = {**MARK, "email": "max@example.com", "name": ""}
 def policy(generation: Generation) -> dict[str, Any]:
     roles = [PolicyRole(one.id, one.title, one.description, one.assignable, []) for one in generation.roles.values()]
     sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
-    cells = [_shown(cell, ruling) for cell, ruling in generation.cells.items()]
+    cells = [_shown(cell, ruling, generation.needs) for cell, ruling in generation.cells.items()]
     titled = [{"section": "billing", "action": "change-plan", "action_title": "Change the plan"}]
     found = {"roles": roles, "sections": sections, "cells": cells, "permissions": titled}
     return json.loads(msgspec.json.encode(found))
@@ -167,3 +169,54 @@ def test_a_moved_route_is_shown_with_both_targets(generation):
         ("/dashboard/billing/**", "GET", view, denied, False),
     ]
     assert f"GET /dashboard/billing: expected {view}; got {denied}" in found["failed"]
+
+
+def test_a_cell_shows_what_it_needs():
+    given = policy(policy_with(CHANGE_PLAN + "needs, *, billing, *, recent-sign-in\n"))
+    rows = run(MODULES, "return m.permissionRows(data.roles, data.sections, data.cells)", given)
+    texts = run(MODULES, "return data.map((row) => row.cells.map((cell) => m.needsOf(cell)))", rows)
+    shown = {
+        (cell["role"], row["section"], cell["action"]): text
+        for row, line in zip(rows, texts, strict=True)
+        for cell, text in zip(row["cells"], line, strict=True)
+    }
+    assert shown["accountant", "billing", "change-plan"] == "Second factor or Office; Recent sign in"
+    assert shown["accountant", "billing", "view"] == "Recent sign in"
+    assert shown["marketer", "billing", "change-plan"] == "", "a denied cell needs nothing"
+    assert shown["accountant", "analytics", "view"] == ""
+
+
+def test_roles_differ_by_their_needs_as_well():
+    given = policy(policy_with("needs, marketer, account-settings, view, recent-sign-in\n"))
+    rows = run(MODULES, "return m.permissionRows(data.roles, data.sections, data.cells)", given)
+    [view] = [row for row in rows if (row["section"], row["action"]) == ("account-settings", "view")]
+    assert view["differs"] is True
+
+
+def test_an_explanation_quotes_the_needs():
+    found = explained(policy_with(CHANGE_PLAN), "accountant", "billing", "change-plan")
+    assert found["Needs"]["lines"][0]["text"] == CHANGE_PLAN.strip()
+    assert found["Needs"]["sentences"][0] == "One condition of each line must be met at that moment."
+    assert "Needs" not in explained(policy_with(CHANGE_PLAN), "accountant", "billing", "view")
+
+
+def test_an_edit_of_needs_shows_witnesses(generation):
+    """A need that comes asks for more, one that goes for less: neither opens nor closes a whole cell."""
+    narrowed = with_needs(generation.files, CHANGE_PLAN, CHANGE_PLAN_ROW)
+    body = TITLES + (
+        "return {needs: m.needChanges(data.found, titles), opens: m.changes(data.found, 'allow', titles),"
+        " closes: m.changes(data.found, 'deny', titles), summary: m.summary(data.found)}"
+    )
+    for before, after, asks, opens, now in (
+        (generation, narrowed, "asks for more", False, "allowed, now denied"),
+        (policy_with(CHANGE_PLAN), generation.files, "asks for less", True, "denied, now allowed"),
+    ):
+        edited = {"conditions.toml": b"", "needs.csv": b"", **after}
+        found = json.loads(preview(before, edited, {"accountant": [MARK]}))
+        shown = run(MODULES, body, {**policy(before), "found": found})
+        [line] = shown["needs"]
+        assert (line["text"], line["people"]) == ("Accountant: Billing: Change the plan", ["Mark"])
+        assert (line["asks"], line["opens"]) == (asks, opens)
+        assert line["witnesses"]
+        assert all(one.endswith(now) for one in line["witnesses"])
+        assert (shown["opens"], shown["closes"]) == ([], [])

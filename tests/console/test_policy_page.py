@@ -9,6 +9,7 @@ import pytest
 
 from tests.console.site import Account
 from tests.console.visitor import Visitor, expect
+from tests.policy.needs_policies import with_needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Visitor]
-POLICY = (Path(__file__).parents[2] / "policy" / "policy.csv").read_text()
+POLICY_FOLDER = Path(__file__).parents[2] / "policy"
+POLICY = (POLICY_FOLDER / "policy.csv").read_text()
 OPENED = "p, marketer, billing, view, allow\n"
 
 
@@ -222,3 +224,29 @@ def test_what_the_api_refuses_stays_with_the_typed_text(ada: Visitor) -> None:
     ada.button("Preview this edit").click()
     expect(ada.page.locator(".error:visible")).to_have_text("A preview takes at most 20,000 rules.")
     expect(ada.field("Its whole text")).to_have_value(POLICY)
+
+
+def test_a_cell_shows_what_it_needs(visit: Visit, account: Account) -> None:
+    visitor, found = visit(account.admin), account.ask("GET", "/v1/policy/matrix")
+    for cell in found["cells"]:
+        if (cell["role"], cell["section"], cell["action"]) == ("accountant", "billing", "change-plan"):
+            cell["needs"] = [["second-factor", "office"], ["recent-sign-in"]]
+    visitor.page.route("**/v1/policy/matrix", lambda route: route.fulfill(json=found))
+    visitor.open("/console/policy")
+    name = re.compile("^Allowed with Second factor or Office; Recent sign in: Accountant, Billing, ")
+    shown = permissions(visitor).get_by_role("button", name=name)
+    expect(shown).to_have_count(1)
+    expect(shown).to_contain_text("Second factor or Office; Recent sign in")
+
+
+def test_an_edit_of_needs_is_shown_with_examples(ada: Visitor) -> None:
+    edited = with_needs({"expectations.csv": (POLICY_FOLDER / "expectations.csv").read_bytes()})
+    for name, content in edited.items():
+        choose_file(ada, name, content)
+    found = report(ada)
+    changed = found.get_by_role("listitem").filter(has_text=re.compile(r"^Accountant: Billing: .* asks for more"))
+    expect(changed).to_have_count(1)
+    expect(changed.get_by_role("list", name="Examples").get_by_role("listitem").first).to_contain_text(
+        "allowed, now denied"
+    )
+    expect(found).to_contain_text("It opens no permission.")
