@@ -4,6 +4,7 @@
 import { Problem, send, whoAmI } from "./api.js";
 import { changeFailed, hideBanner, persistently } from "./banner.js";
 import { byId, fill, focusHeading, h, list, sentence, time } from "./dom.js";
+import { drawOffer, wantsFactor } from "./factor-offer.js";
 import { connect, newPasswordFields, textField, words } from "./form.js";
 import { headed } from "./heading.js";
 import { onToken } from "./link-token.js";
@@ -77,7 +78,8 @@ async function enter(invitation, joined, password) {
   try {
     const body = { username: invitation.email, password, account: joined.account };
     await send("POST", "/v1/session", body, { anonymous: true });
-    location.replace("/console/");
+    if (await wantsFactor()) drawOffer(content, () => location.replace("/console/"));
+    else location.replace("/console/");
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     location.replace("/console/sign-in?done=joined");

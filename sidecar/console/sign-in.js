@@ -1,8 +1,9 @@
 // @ts-check
 /** The sign-in page. */
 
-import { Problem, get, send } from "./api.js";
+import { Problem, send } from "./api.js";
 import { byId, fill, h } from "./dom.js";
+import { drawOffer, wantsFactor } from "./factor-offer.js";
 import { connect, passwordField, selectField, textField } from "./form.js";
 import { headed } from "./heading.js";
 import { passkeysHere, signature } from "./passkey.js";
@@ -75,30 +76,8 @@ function askForSecond(challenge) {
 
 /** Go on after a sign-in by password alone: first to the offer of a second factor, if the role asks for one. */
 async function enter() {
-  if (!(await wantsFactor())) {
-    leave();
-    return;
-  }
-  const rd = destination(location.search, location.origin);
-  const settings = `/console/account-settings?add=factor${rd ? `&rd=${encodeURIComponent(rd.slice(location.origin.length))}` : ""}`;
-  const add = h("a", { class: "button primary", href: settings }, "Add a second factor");
-  headed("Add a second factor");
-  fill(content,
-    h("p", null, "Your role asks for a second factor in places: an authenticator app or a passkey. You have none yet."),
-    h("p", { class: "soft" }, "Without one you can go on, and those places stay closed."),
-    h("p", { class: "actions" }, h("button", { type: "button", onclick: leave }, "Later"), add));
-  add.focus();
-}
-
-/** Return true if the person has no second factor, and the role needs one. Unknown is no: signing in goes on. */
-async function wantsFactor() {
-  try {
-    const { permissions } = await get("/v1/me/permissions", { anonymous: true });
-    return permissions.some((/** @type {{enrol?: string[]}} */ one) => (one.enrol ?? []).length > 0);
-  } catch (problem) {
-    if (problem instanceof Problem) return false;
-    throw problem;
-  }
+  if (await wantsFactor()) drawOffer(content, leave, destination(location.search, location.origin));
+  else leave();
 }
 
 function leave() {

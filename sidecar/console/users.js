@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { persistently } from "./banner.js";
 import { ago, fill, focusHeading, h, plural, time } from "./dom.js";
-import { lockLine } from "./lock-line.js";
+import { lockLine, unlocked } from "./lock-line.js";
 import { nameOf } from "./member.js";
 import { menuButton } from "./menu.js";
 import { start, titled } from "./shell.js";
@@ -69,7 +69,7 @@ function drawSeats(place, session, seats, context) {
   }
   const full = seats.available <= 0;
   const known = place.querySelector("#invite");
-  const button = known instanceof HTMLButtonElement ? known : inviteButton(context);
+  const button = known instanceof HTMLButtonElement ? known : inviteButton(session, context);
   const focused = document.activeElement === button;
   button.disabled = full;
   if (full) button.setAttribute("aria-describedby", "full");
@@ -79,11 +79,17 @@ function drawSeats(place, session, seats, context) {
   else if (focused) button.focus();
 }
 
-/** @param {Context} context */
-function inviteButton(context) {
+/**
+ * @param {Session} session
+ * @param {Context} context
+ */
+function inviteButton(session, context) {
   const button = h("button", { type: "button", id: "invite", class: "primary" }, "Invite user");
-  button.addEventListener("click", () =>
-    openInviteDialog({ opener: button, roles: context.roles, titles: context.titles, changed: () => void context.refresh() }));
+  button.addEventListener("click", async () => {
+    if (!(await unlocked(session, "users", "manage"))) return;
+    if (context.roles.length === 0) await context.refresh(); // no role may be assigned before the proof
+    openInviteDialog({ opener: button, roles: context.roles, titles: context.titles, changed: () => void context.refresh() });
+  });
   return button;
 }
 

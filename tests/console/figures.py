@@ -55,7 +55,7 @@ def _open(browser: Any, account: Account, page: str, address: str) -> Figures:
 
     visitor = Visitor(browser, account.site.origin)
     try:
-        if page in SIGNED_IN:
+        if page in {*SIGNED_IN, "step-up"}:
             jar = account.site.sign_in_cookies({"username": account.admin.email, "password": account.admin.password})
             pairs = (pair.partition("=") for pair in jar.split("; "))
             paths = {"sidecar": "/", "sidecar-refresh": "/v1/session"}

@@ -123,6 +123,18 @@ def test_users_are_managed_after_unlocking(visit: Visit, needs_site: Site, accou
     expect(at_bob.row("Carl Clerk")).to_contain_text("Suspended")
 
 
+def test_inviting_asks_for_the_proof_first(visit: Visit, needs_site: Site, account: Account, bob: Person) -> None:
+    """The roles to choose from are known after it."""
+    at_bob = entered(visit, needs_site, bob)
+    phone = add_phone(needs_site, bob)
+    at_bob.open("/console/users")
+    at_bob.button("Invite user").click()
+    proof = at_bob.dialog(PROOF)
+    proof.get_by_label("Code").fill(phone.code())
+    proof.get_by_role("button", name="Continue").click()
+    expect(at_bob.dialog("Invite user").get_by_role("radio")).to_have_count(4)
+
+
 def test_without_a_factor_the_dialog_says_where_to_add_one(visit: Visit, needs_site: Site, bob: Person) -> None:
     at_bob = entered(visit, needs_site, bob)
     at_bob.open("/console/audit")
