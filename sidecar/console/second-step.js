@@ -47,18 +47,19 @@ export function secondStep({ challenge, another, answer, back }) {
   const show = (method) => {
     const way = ways.get(method);
     if (!way) return;
+    const others = [...ways].filter(([name]) => name !== method).map(([name, other]) =>
+      h("button", { type: "button", class: "plain", onclick: () => (show(name), focus()) }, `${other.title} instead`));
     const form = h("form", { class: "stack" },
       h("p", { class: "soft" }, way.hint),
       way.field?.element,
+      others.length > 0 ? h("div", { class: "stacked" }, others) : null,
       h("p", { class: "actions" }, back(), h("button", { type: "submit", class: "primary" }, way.button)));
     connect(form, {
       fields: way.field ? [way.field] : [],
       refused: (problem) => refused(problem, way.field),
       send: () => send(method),
     });
-    const others = [...ways].filter(([name]) => name !== method).map(([name, other]) =>
-      h("button", { type: "button", class: "plain", onclick: () => (show(name), focus()) }, `${other.title} instead`));
-    fill(element, form, others.length > 0 ? h("div", { class: "stacked" }, others) : null);
+    fill(element, form);
   };
 
   const focus = () => {

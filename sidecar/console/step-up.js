@@ -33,7 +33,7 @@ async function goOn() {
     location.replace(next);
     return;
   }
-  const another = h("button", { type: "button", class: "primary", onclick: () => void draw() }, "Try another way");
+  const another = h("button", { type: "button", class: "primary", onclick: () => void attempt(draw) }, "Try another way");
   fill(content, h("p", { class: "note-line" }, await shortfall({ ...cell, unmet: [wanted] })),
     h("p", { class: "actions" }, h("a", { class: "button", href: next }, "Go on all the same"), another));
   focusHeading();
@@ -51,7 +51,7 @@ async function draw() {
   const who = h("p", { class: "soft" }, "Signed in as ", h("b", null, me.email));
   if (cell?.enrol?.length) {
     fill(content, h("p", null, missingFactor(cell.enrol)), who,
-      h("p", { class: "actions" }, cancel(), h("button", { type: "button", class: "primary", onclick: () => void goOn() }, "Try again")));
+      h("p", { class: "actions" }, cancel(), h("button", { type: "button", class: "primary", onclick: () => void attempt(goOn) }, "Try again")));
     focusHeading();
     return;
   }
@@ -60,9 +60,19 @@ async function draw() {
   step.focus();
 }
 
-draw().catch((problem) => {
-  byId("main").removeAttribute("aria-busy");
-  fill(content, h("p", { class: "form-error", role: "alert" },
-    problem instanceof Problem ? sentence(problem.detail) : "This page failed. Load it again."));
-  if (!(problem instanceof Problem)) throw problem;
-});
+/**
+ * Run a step of the page. A refusal takes the page's place.
+ * @param {() => Promise<void>} step
+ */
+async function attempt(step) {
+  try {
+    await step();
+  } catch (problem) {
+    byId("main").removeAttribute("aria-busy");
+    fill(content, h("p", { class: "form-error", role: "alert" },
+      problem instanceof Problem ? sentence(problem.detail) : "This page failed. Load it again."));
+    if (!(problem instanceof Problem)) throw problem;
+  }
+}
+
+void attempt(draw);

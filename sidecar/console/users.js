@@ -86,8 +86,9 @@ function drawSeats(place, session, seats, context) {
 function inviteButton(session, context) {
   const button = h("button", { type: "button", id: "invite", class: "primary" }, "Invite user");
   button.addEventListener("click", async () => {
+    const locked = session.lock("users", "manage");
     if (!(await unlocked(session, "users", "manage"))) return;
-    if (context.roles.length === 0) await context.refresh(); // no role may be assigned before the proof
+    if (locked) await context.refresh(); // more roles may be assigned after the proof
     openInviteDialog({ opener: button, roles: context.roles, titles: context.titles, changed: () => void context.refresh() });
   });
   return button;
