@@ -17,6 +17,7 @@ from sidecar.http.endpoint import Endpoint, RequirePermission
 from sidecar.http.policy_schemas import (
     ActivePolicySummary,
     CellShown,
+    ConditionShown,
     FleetShare,
     Generations,
     GenerationShown,
@@ -41,8 +42,8 @@ from sidecar.tokens.ids import account_of
 CELLS_AT_ONCE: Final = 500
 """Cells that are encoded before other requests are served: 0.5 ms."""
 
-CELLS_WITH_NEEDS: Final = 50
-"""The same under a policy with needs, whose lines are compared with each cell."""
+CELLS_WITH_NEEDS_AT_ONCE: Final = 50
+"""As above for a policy with needs. Each cell is compared with up to 200 lines."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 
@@ -81,26 +82,33 @@ async def generations(call: Request[None]) -> Response:
 
 
 async def matrix(call: Request[None]) -> Response:
-    """Return all cells (``GET /v1/policy/matrix``).
+    """Return all cells, and the conditions that some of them need (``GET /v1/policy/matrix``).
 
     A large matrix is encoded in chunks, between which checks are served.
     """
-    cells, needs = iter(call.policy.cells.items()), call.policy.needs
-    at_once = CELLS_WITH_NEEDS if needs.active else CELLS_AT_ONCE
+    needs = call.policy.needs
+    at_once = CELLS_WITH_NEEDS_AT_ONCE if needs.active else CELLS_AT_ONCE
+    cells = iter(call.policy.cells.items())
     pieces = []
     while piece := [_shown(cell, ruling, needs) for cell, ruling in islice(cells, at_once)]:
         pieces.append(msgspec.json.encode(piece)[1:-1])
         await asyncio.sleep(0)
-    body = b'{"generation":"%s","cells":[%s]}' % (call.policy.id.encode(), b",".join(pieces))
-    return Response(200, body, _JSON)
+    head = b'{"generation":"%s",' % call.policy.id.encode()
+    if needs.active:
+        used = {name for line in needs.lines for name in line.conditions}
+        named = [ConditionShown(one.name, one.title) for one in needs.conditions.values() if one.name in used]
+        head += b'"conditions":%s,' % msgspec.json.encode(named)
+    return Response(200, head + b'"cells":[%s]}' % b",".join(pieces), _JSON)
 
 
 _JSON: Final = (("Content-Type", "application/json"),)
 
 
 def _shown(cell: Cell, ruling: Ruling, needs: Needs) -> CellShown:
-    lines = needs.lines_of(*cell) if needs.active and ruling.allowed else ()
-    return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule, needs=[list(line.conditions) for line in lines])
+    if needs.of(*cell) is None:
+        return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule)
+    lines = [list(line.conditions) for line in needs.lines_of(*cell)]
+    return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule, lines)
 
 
 # -- explanations

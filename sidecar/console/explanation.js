@@ -1,7 +1,7 @@
 // @ts-check
 // Explanation of a decision (`GET /v1/policy/explain`) as sentences and quoted lines. Pure.
 
-import { count, inWords } from "./titles.js";
+import { count } from "./titles.js";
 
 /**
  * @typedef {{rule: string, text: string}} Line
@@ -83,7 +83,7 @@ export function blocks(found, titles) {
   const all = [
     why(found, titles),
     block("Inherited through", [], found.path.map(quoted)),
-    needs(found),
+    needs(found, titles),
     found.overridden && block("Overrides", ["The deny beats this rule."], [quoted(found.overridden)]),
     found.nearest && nearest(found.nearest),
     edits(found, titles),
@@ -107,11 +107,12 @@ function why(found, titles) {
 /**
  * Return the lines of needs.csv. An answer about a role cannot know who asks from where.
  * @param {Explained} found
+ * @param {Titles} titles
  * @returns {Block}
  */
-function needs({ needs: lines = [], unmet = [], sign_in: signIn }) {
+function needs({ needs: lines = [], unmet = [], sign_in: signIn }, titles) {
   if (!lines.length) return block("", [], []);
-  const names = unmet.map(inWords).join(", ");
+  const names = unmet.map(titles.condition).join(", ");
   const sentences = ["One condition of each line must be met at that moment."];
   if (names) sentences.push(`Unmet: ${names}. ${signIn ? "Signing in again can meet that." : "Signing in cannot meet that."}`);
   return block("Needs", sentences, lines.map(quoted));

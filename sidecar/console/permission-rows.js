@@ -1,8 +1,6 @@
 // @ts-check
 // Rows of the table "Permissions": one per section and action, one cell per role. Pure.
 
-import { inWords } from "./titles.js";
-
 /**
  * Cell of `GET /v1/policy/matrix`. `needs`: per line of needs.csv, the conditions of which one is enough.
  * @typedef {{role: string, section: string, action: string, decision: boolean, reason: string, rule: string | null,
@@ -24,7 +22,8 @@ export function permissionRows(roles, sections, cells) {
       const row = roles.map(
         (role) => known.get(key(role.id, section.id, action)) ?? undecided(role.id, section.id, action),
       );
-      const differs = row.some((cell) => cell.decision !== row[0].decision || needsOf(cell) !== needsOf(row[0]));
+      const differs = row.some((cell) =>
+        cell.decision !== row[0].decision || String(cell.needs ?? "") !== String(row[0].needs ?? ""));
       return { section: section.id, action, cells: row, differs };
     }),
   );
@@ -42,12 +41,13 @@ export function verdict(cell) {
 }
 
 /**
- * Return what an allowed cell needs, in words: "Second factor or Office; Recent sign in". Empty without needs.
+ * Return what an allowed cell needs, in words: "Second factor or Office; Recent sign-in". Empty without needs.
  * @param {{needs?: string[][]}} cell
+ * @param {import("./titles.js").TitleOf} title of a condition
  * @returns {string}
  */
-export function needsOf({ needs = [] }) {
-  return needs.map((line) => line.map(inWords).join(" or ")).join("; ");
+export function needsOf({ needs = [] }, title) {
+  return needs.map((line) => line.map(title).join(" or ")).join("; ");
 }
 
 /**

@@ -72,7 +72,7 @@ function line(row, again, titles) {
     row.cells.map((cell) => {
       const { word, mark, kind } = verdict(cell);
       const role = titles.role(cell.role);
-      const needs = needsOf(cell);
+      const needs = needsOf(cell, titles.condition);
       const name = `${word}${needs && ` with ${needs}`}: ${role}, ${titles.section(row.section)}, ${titles.action(row.section, row.action)}`;
       return h("td", { role: "cell", "data-label": role },
         h("button", {

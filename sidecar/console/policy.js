@@ -20,7 +20,8 @@ import { whoMay } from "./who-may.js";
  *   direction: "forward" | "back"}} Generation
  * @typedef {{generations: Generation[], current: string}} Generations
  * @typedef {{id: string, name: string, email: string}} User
- * @typedef {{policy: Policy, cells: import("./permission-rows.js").Cell[], generations: Generations | null}} Data
+ * @typedef {{policy: Policy, cells: import("./permission-rows.js").Cell[], conditions: {name: string, title: string}[],
+ *   generations: Generations | null}} Data
  */
 
 /** @returns {Promise<Data>} */
@@ -30,7 +31,7 @@ async function load() {
     get("/v1/policy/matrix"),
     optional("/v1/policy/generations"),
   ]);
-  return { policy, cells: matrix.cells, generations };
+  return { policy, cells: matrix.cells, conditions: matrix.conditions ?? [], generations };
 }
 
 /**
@@ -113,7 +114,7 @@ start({
   load,
   draw: (main, session, data) => {
     const { roles, sections } = data.policy;
-    const titles = policyTitles(roles, sections, session.permissions.permissions);
+    const titles = policyTitles(roles, sections, session.permissions.permissions, data.conditions);
     const question = whoMay(data.policy, titles);
     if (session.can("users", "view")) {
       void persistently(() => get("/v1/users")).then(({ users }) => question.people(users));

@@ -9,6 +9,7 @@
  * @property {TitleOf} role
  * @property {(section: string) => string} section
  * @property {(section: string, action: string) => string} action
+ * @property {TitleOf} condition
  */
 
 /**
@@ -55,14 +56,16 @@ export function roleTitles(roles) {
  * @param {{id: string, title: string}[]} roles
  * @param {{id: string, title: string}[]} sections
  * @param {{section: string, action: string, action_title?: string}[]} permissions
+ * @param {{name: string, title: string}[]} [conditions] of the matrix, if some cell needs one
  * @returns {Titles}
  */
-export function policyTitles(roles, sections, permissions) {
+export function policyTitles(roles, sections, permissions, conditions = []) {
   const known = new Map(sections.map((section) => [section.id, section.title]));
   const actions = new Map(permissions.map((one) => [`${one.section}/${one.action}`, one.action_title]));
   return {
     role: roleTitles(roles),
     section: (id) => known.get(id) ?? inWords(id),
+    condition: roleTitles(conditions.map(({ name, title }) => ({ id: name, title }))),
     action: (section, id) => actions.get(`${section}/${id}`) ?? inWords(id),
   };
 }

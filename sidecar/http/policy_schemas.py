@@ -72,10 +72,10 @@ class Generations(msgspec.Struct, frozen=True):
     current: str
 
 
-class CellShown(msgspec.Struct, frozen=True, omit_defaults=True):
+class CellShown(msgspec.Struct, frozen=True):
     """One cell of the matrix. ``rule``: the deciding line, or null if there is none.
 
-    ``needs``: of an allowed cell, the conditions of each line of needs.csv, one of which must be met.
+    ``needs``: conditions of an allowed cell. One of each list must be met.
     """
 
     role: str
@@ -84,12 +84,22 @@ class CellShown(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: bool
     reason: ReasonName
     rule: Line | None
-    needs: list[list[str]] = []
+    needs: list[list[str]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ConditionShown(msgspec.Struct, frozen=True):
+    """A condition that some cell needs, in the order of conditions.toml."""
+
+    name: str
+    title: str
 
 
 class Matrix(msgspec.Struct, frozen=True):
+    """All cells. ``conditions``: absent if no cell has needs."""
+
     generation: str
     cells: list[CellShown]
+    conditions: list[ConditionShown] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChangeShown(CellChange, frozen=True, kw_only=True):

@@ -164,5 +164,5 @@ async def test_the_matrix_shows_what_allowed_cells_need(ask_with, monkeypatch):
     assert needs[SERVED, "billing", "change-plan"] == [["second-factor", "paid-plan"], ["recent-sign-in"]]
     assert needs[SERVED, "billing", "view"] == [["recent-sign-in"]]
     assert [cell for cell, found in needs.items() if found and cell[:2] != (SERVED, "billing")] == []
-    monkeypatch.setattr(policy, "CELLS_WITH_NEEDS", 3)
+    monkeypatch.setattr(policy, "CELLS_WITH_NEEDS_AT_ONCE", 3)
     assert (await ada.call("GET", "/v1/policy/matrix")).body == whole.body

@@ -31,6 +31,7 @@ from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
 from tests.fixtures import PUBLIC, ApiClient, DirectRecords
+from tests.needs_world import need, policy_with
 from tests.pdp_fixture import at_once
 
 ADMIN = "ada@example.com"
@@ -119,6 +120,22 @@ async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:
     for cell, ruling in town.generation.cells.items():
         shown = cells[cell]
         assert (shown["decision"], shown["reason"], shown["rule"]) == (ruling.allowed, ruling.reason, ruling.rule)
+    msgspec.convert(answer.body, policy_schemas.Matrix)
+
+
+async def test_the_matrix_has_needs_and_the_titles_of_their_conditions(web, ada, town, monkeypatch) -> None:
+    assert not {"conditions", "needs"} & (await web.ask("GET", "/v1/policy/matrix", token=ada)).body.keys()
+    in_force = policy_with(need("second-factor | office, recent-sign-in"))
+    monkeypatch.setattr(web.app.policy, "generation", in_force)
+    answer = await web.ask("GET", "/v1/policy/matrix", token=ada)
+    assert answer.body["conditions"] == [
+        {"name": "second-factor", "title": "Second factor"},
+        {"name": "recent-sign-in", "title": "Recent sign-in"},
+        {"name": "office", "title": "Office"},
+    ]
+    found = {(c["role"], c["section"], c["action"]): c["needs"] for c in answer.body["cells"] if "needs" in c}
+    assert found == {("accountant", "billing", "view"): [["second-factor", "office"], ["recent-sign-in"]]}
+    assert len(answer.body["cells"]) == len(in_force.cells)
     msgspec.convert(answer.body, policy_schemas.Matrix)
 
 

@@ -174,7 +174,11 @@ def test_a_moved_route_is_shown_with_both_targets(generation):
 def test_a_cell_shows_what_it_needs():
     given = policy(policy_with(CHANGE_PLAN + "needs, *, billing, *, recent-sign-in\n"))
     rows = run(MODULES, "return m.permissionRows(data.roles, data.sections, data.cells)", given)
-    texts = run(MODULES, "return data.map((row) => row.cells.map((cell) => m.needsOf(cell)))", rows)
+    texts = run(
+        MODULES,
+        "return data.map((row) => row.cells.map((cell) => m.needsOf(cell, m.inWords)))",
+        rows,
+    )
     shown = {
         (cell["role"], row["section"], cell["action"]): text
         for row, line in zip(rows, texts, strict=True)

@@ -231,12 +231,13 @@ def test_a_cell_shows_what_it_needs(visit: Visit, account: Account) -> None:
     for cell in found["cells"]:
         if (cell["role"], cell["section"], cell["action"]) == ("accountant", "billing", "change-plan"):
             cell["needs"] = [["second-factor", "office"], ["recent-sign-in"]]
+    found["conditions"] = [{"name": "office", "title": "Our office"}, {"name": "second-factor", "title": "2FA"}]
     visitor.page.route("**/v1/policy/matrix", lambda route: route.fulfill(json=found))
     visitor.open("/console/policy")
-    name = re.compile("^Allowed with Second factor or Office; Recent sign in: Accountant, Billing, ")
+    name = re.compile("^Allowed with 2FA or Our office; Recent sign in: Accountant, Billing, ")
     shown = permissions(visitor).get_by_role("button", name=name)
     expect(shown).to_have_count(1)
-    expect(shown).to_contain_text("Second factor or Office; Recent sign in")
+    expect(shown).to_contain_text("2FA or Our office; Recent sign in")
 
 
 def test_an_edit_of_needs_is_shown_with_examples(ada: Visitor) -> None:
