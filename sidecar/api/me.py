@@ -12,6 +12,7 @@ from sidecar.domain.users import SessionId
 from sidecar.http import schemas
 from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.permission_schemas import Permission, Permissions
+from sidecar.http.policy_schemas import ConditionShown
 from sidecar.http.problems import actor_changed, bad_name, not_found, overloaded, rate_limited, weak_password
 from sidecar.http.request import Request, Response
 from sidecar.identity.display_names import clean_person
@@ -23,6 +24,7 @@ from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.profile import Renamed
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
 from sidecar.policy.decide import title_of
+from sidecar.policy.generation import Generation
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
 
@@ -81,7 +83,15 @@ async def permissions(call: Request[None]) -> Response:
                 enrol = missing.enrol or msgspec.UNSET
                 cell = msgspec.structs.replace(cell, unmet=missing.names, enrol=enrol)
             cells.append(cell)
-    return Response(200, Permissions(role, title_of(call.policy, role), call.policy.id, cells))
+    conditions = _titles(call.policy, cells) or msgspec.UNSET
+    return Response(200, Permissions(role, title_of(call.policy, role), call.policy.id, cells, conditions))
+
+
+def _titles(generation: Generation, cells: list[Permission]) -> list[ConditionShown]:
+    """Return the unmet conditions, in the order of conditions.toml."""
+    unmet = {name for cell in cells if cell.unmet is not msgspec.UNSET for name in cell.unmet}
+    known = generation.needs.conditions.values() if unmet else ()
+    return [ConditionShown(one.name, one.title) for one in known if one.name in unmet]
 
 
 async def change_password(call: Request[PasswordBody]) -> Response | Problem:

@@ -16,7 +16,8 @@ import { menuButton } from "./menu.js";
  * @typedef {{cap: number, used: number, members: number, invited: number, available: number,
  *   contact: string | null}} Seats
  * @typedef {{id: string, name: string, seats: Seats}} Account
- * @typedef {{role: string, role_title?: string, generation: string, permissions: Cell[]}} Permissions
+ * @typedef {{role: string, role_title?: string, generation: string, permissions: Cell[],
+ *   conditions?: {name: string, title: string}[]}} Permissions
  */
 
 /** The signed-in person, with what the role allows. */
@@ -130,7 +131,19 @@ function allows({ permissions }, section, action) {
  * @param {{unmet?: string[]}} cell
  */
 export function needed({ unmet = [] }) {
-  return list(unmet.map(titled));
+  return list(unmet.map((name) => conditions.get(name) ?? titled(name)));
+}
+
+/** Titles of conditions by name. @type {Map<string, string>} */
+const conditions = new Map();
+
+/**
+ * Keep the titles of conditions, return the permissions.
+ * @param {Permissions} found
+ */
+function noted(found) {
+  for (const { name, title } of found.conditions ?? []) conditions.set(name, title);
+  return found;
 }
 
 /**
@@ -176,7 +189,7 @@ async function run({ title, needs, load, draw }) {
   );
   const [me, permissions, account] = await persistently(() =>
     Promise.all([get("/v1/me"), get("/v1/me/permissions"), get("/v1/account")]));
-  const session = new Session(me, permissions, account);
+  const session = new Session(me, noted(permissions), account);
   drawHeader(session);
   addEventListener("stepped-up", () => void refresh(session));
   document.title = `${title} · ${session.account.name}`;
@@ -204,7 +217,7 @@ async function run({ title, needs, load, draw }) {
  * @param {Session} session
  */
 async function refresh(session) {
-  session.permissions = await persistently(() => get("/v1/me/permissions"));
+  session.permissions = noted(await persistently(() => get("/v1/me/permissions")));
   drawHeader(session);
   dispatchEvent(new Event("unlocked"));
 }

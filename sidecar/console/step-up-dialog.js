@@ -3,8 +3,7 @@
 
 import { openDialog } from "./dialog.js";
 import { h, list } from "./dom.js";
-import { askForChallenge, missingFactor, shortfall, stepUpForm } from "./step-up-form.js";
-import { inWords } from "./titles.js";
+import { askForChallenge, conditionTitles, missingFactor, shortfall, stepUpForm } from "./step-up-form.js";
 
 /** @type {Promise<boolean> | null} */
 let asking = null;
@@ -31,7 +30,9 @@ export function stepUp(asked, again) {
  */
 async function ask(asked, again) {
   const { enrol = [] } = asked;
-  const [challenge, more] = await Promise.all([askForChallenge(), again ? shortfall(asked) : null]);
+  const [challenge, title, more] = await Promise.all([
+    askForChallenge(), conditionTitles(), again ? shortfall(asked) : null,
+  ]);
   let raised = false;
   const cancel = () => h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const finish = () => {
@@ -44,7 +45,7 @@ async function ask(asked, again) {
     : stepUpForm({ challenge, back: cancel, done: finish });
   const dialog = openDialog({
     title: without ? "A second factor is needed" : "Confirm that it is you",
-    body: [more && !without ? h("p", { class: "note-line" }, more) : null, without ? null : h("p", null, reason(asked)), step.element],
+    body: [more && !without ? h("p", { class: "note-line" }, more) : null, without ? null : h("p", null, reason(asked, title)), step.element],
   });
   step.focus();
   await dialog.closed;
@@ -65,8 +66,9 @@ function missing(kinds, cancel, retry) {
 /**
  * Return what is asked for: the names of the policy's conditions, else the age of the last proof.
  * @param {Asked} asked
+ * @param {import("./titles.js").TitleOf} title
  */
-function reason({ unmet = [], max_age: age }) {
-  if (unmet.length > 0) return `This needs: ${list(unmet.map(inWords))}.`;
+function reason({ unmet = [], max_age: age }, title) {
+  if (unmet.length > 0) return `This needs: ${list(unmet.map(title))}.`;
   return `This needs a proof of your sign-in from the last ${Math.round((age ?? 900) / 60)} minutes.`;
 }

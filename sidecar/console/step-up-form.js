@@ -5,10 +5,19 @@ import { Problem, get, send } from "./api.js";
 import { fill, h, list, time } from "./dom.js";
 import { connect, passwordField } from "./form.js";
 import { secondStep } from "./second-step.js";
-import { inWords } from "./titles.js";
+import { roleTitles } from "./titles.js";
 
 /** @returns {Promise<import("./second-step.js").Challenge>} */
 export const askForChallenge = () => send("POST", "/v1/session/step-up/options", {});
+
+/**
+ * Return the function from a condition's name to its title.
+ * @returns {Promise<import("./titles.js").TitleOf>}
+ */
+export async function conditionTitles() {
+  const { conditions = [] } = await get("/v1/me/permissions", { quiet: true });
+  return roleTitles(conditions.map((/** @type {{name: string, title: string}} */ one) => ({ id: one.name, title: one.title })));
+}
 
 /**
  * Create the form. `done` runs once the session is raised.
@@ -78,7 +87,7 @@ export async function shortfall({ unmet = [], enrol = [] }) {
     return ["Your second factor is new: it counts from ", time(waiting[0].counts_at), ". An administrator can confirm it sooner."];
   }
   if (unmet.length === 0) return "That was not enough.";
-  return `That was not enough. Needed: ${list(unmet.map(inWords))}.`;
+  return `That was not enough. Needed: ${list(unmet.map(await conditionTitles()))}.`;
 }
 
 /** @type {Record<string, string>} */

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from sidecar.http.policy_schemas import ConditionShown
 from sidecar.http.schemas import ReasonName
 
 
@@ -27,10 +28,13 @@ class Permission(Cell, frozen=True):
 
 
 class Permissions(msgspec.Struct, frozen=True):
+    """Cells of the caller's role. ``conditions``: titles of all that are unmet; absent if there are none."""
+
     role: str
     role_title: str
     generation: str
     permissions: list[Permission]
+    conditions: list[ConditionShown] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Role(msgspec.Struct, frozen=True):

@@ -122,10 +122,12 @@ async def test_R40_behind_a_trusted_proxy_its_header_counts(ask_with):
 
 async def test_permissions_and_checks_show_what_is_locked(ask_with):
     ada = await ask_with("users, manage, second-factor", "audit, view, office | paid-plan")
-    cells = {
-        (one["section"], one["action"]): one
-        for one in (await ada.call("GET", "/v1/me/permissions")).body["permissions"]
-    }
+    found = (await ada.call("GET", "/v1/me/permissions")).body
+    cells = {(one["section"], one["action"]): one for one in found["permissions"]}
+    assert found["conditions"] == [
+        {"name": "second-factor", "title": "Second factor"},
+        {"name": "office", "title": "Office"},
+    ]
     manage, audit, view = cells["users", "manage"], cells["audit", "view"], cells["users", "view"]
     assert (manage["decision"], manage["reason"], manage["unmet"]) == (False, "step_up_required", ["second-factor"])
     assert (audit["decision"], audit["reason"], audit["unmet"]) == (False, "condition_unmet", ["office"])

@@ -147,9 +147,9 @@ def test_without_a_factor_the_dialog_says_where_to_add_one(visit: Visit, needs_s
 
 def test_a_page_that_signing_in_cannot_open_says_why(visit: Visit, needs_site: Site, bob: Person) -> None:
     at_bob = entered(visit, needs_site, bob)
-    at_bob.page.get_by_role("navigation").get_by_role("link", name="Policy (needs Office)", exact=True).click()
+    at_bob.page.get_by_role("navigation").get_by_role("link", name="Policy (needs Office network)", exact=True).click()
     at_bob.sees("“Policy” is closed now")
-    expect(at_bob.page.get_by_text("opens this page only with: Office.")).to_be_visible()
+    expect(at_bob.page.get_by_text("opens this page only with: Office network.")).to_be_visible()
 
 
 @pytest.mark.parametrize("page", ["/console/step-up", "/console/sign-in"])
