@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.console.phone import Phone, add_authenticator, add_phone
-from tests.console.site import Account, Person, Site
+from tests.console.site import Account, Person, Sidecars, Site
 from tests.console.visitor import Locator, Visitor, expect
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -183,3 +184,16 @@ def test_a_reader_who_was_led_here_goes_on(visit: Visit, needs_site: Site, accou
     add_app(at_carl)
     at_carl.page.get_by_role("link", name="Go on to the page that you opened").click()
     expect(at_carl.page).to_have_url(re.compile(r"/console/account-settings\?from=mail$"))
+
+
+def test_R38_an_ip_address_has_no_passkeys_and_says_why(visit: Visit, sidecars: Sidecars, bob: Person) -> None:
+    port = free_port()
+    site = sidecars.start(f"http://127.0.0.1:{port}", port=port)
+    at_bob = visit(origin=site.origin).open("/console/sign-in")
+    expect(at_bob.button("Sign in")).to_be_visible()
+    expect(at_bob.button("Use a passkey")).to_have_count(0)
+    at_bob.sign_in(bob)
+    settings(at_bob)
+    expect(at_bob.page.get_by_text("Passkeys are off: they need a host name")).to_be_visible()
+    expect(at_bob.button("Add authenticator app")).to_be_visible()
+    expect(at_bob.button("Add passkey")).to_have_count(0)
