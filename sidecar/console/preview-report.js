@@ -8,8 +8,8 @@ import { count } from "./titles.js";
  * @typedef {import("./explanation.js").Person} Person
  * @typedef {import("./titles.js").Titles} Titles
  * @typedef {{direction: "narrower" | "wider", text: string}} Witness
- * @typedef {{role: string, section: string, action: string, from: string, to: string, users: Person[],
- *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[]}} Change
+ * @typedef {{role: string, section: string, action: string, from: string, to: string, users: (Person & {factors?: number})[],
+ *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[], asks_factor?: boolean}} Change
  * @typedef {{method: string, path: string, from: string, to: string, opens: boolean}} RouteChange
  * @typedef {{severity: string, code: string, file: string, line: number, column: number, message: string,
  *   hint: string}} Diagnostic
@@ -32,8 +32,8 @@ import { count } from "./titles.js";
  */
 
 /**
- * Changed cell in words. `people`: the affected users by name.
- * @typedef {{text: string, people: string[]}} ChangeLine
+ * Changed cell in words. `people`: the affected users by name. `without`: those who lack a second factor that is needed.
+ * @typedef {{text: string, people: string[], without: string[]}} ChangeLine
  */
 
 /**
@@ -92,9 +92,12 @@ export function changes(found, to, titles) {
  * @returns {ChangeLine}
  */
 function line(change, titles) {
+  /** @param {Person} user */
+  const name = (user) => user.name || user.email;
   return {
     text: `${titles.role(change.role)}: ${cellTitle(change, titles)}`,
-    people: change.users.map((user) => user.name || user.email),
+    people: change.users.map(name),
+    without: change.asks_factor ? change.users.filter((user) => user.factors === 0).map(name) : [],
   };
 }
 

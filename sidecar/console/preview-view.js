@@ -69,9 +69,11 @@ function cells(title, kind, lines, none) {
 
 /** @param {ChangeLine} line */
 function people(line) {
-  return h("span", { class: "people" }, line.people.length > 0
+  const all = line.people.length > 0
     ? `${plural(line.people.length, "person", "people")}: ${list(line.people)}`
-    : "No one has this role.");
+    : "No one has this role.";
+  const without = line.without.length > 0 ? `No second factor yet: ${list(line.without)}` : null;
+  return [h("span", { class: "people" }, all), without ? h("span", { class: "people" }, without) : null];
 }
 
 /**

@@ -30,6 +30,12 @@ class PolicySection(msgspec.Struct, frozen=True):
     actions: list[str]
 
 
+class Holder(Person, frozen=True):
+    """User who holds a role. ``factors``: number of second factors."""
+
+    factors: Count
+
+
 class FleetShare(msgspec.Struct, frozen=True):
     """Number of the live sidecars, and of those that serve the same generation."""
 
@@ -103,9 +109,13 @@ class Matrix(msgspec.Struct, frozen=True):
 
 
 class ChangeShown(CellChange, frozen=True, kw_only=True):
-    """A changed cell, and the users of the caller's account that it affects."""
+    """A changed cell, and the users of the caller's account that it affects.
 
-    users: list[Person]
+    ``asks_factor``: the cell needs a second factor after the edit.
+    """
+
+    users: list[Holder]
+    asks_factor: bool = False
 
 
 class Expectations(msgspec.Struct, frozen=True):

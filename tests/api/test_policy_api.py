@@ -286,7 +286,7 @@ async def test_R27_a_change_names_users_of_the_callers_account_alone(web, ada, t
             "action": "view",
             "from": "deny",
             "to": "allow",
-            "users": [person],
+            "users": [{**person, "factors": 0}],
         }
     ]
     assert "bolt" not in answer.raw.decode()

@@ -114,7 +114,7 @@ def previewed(generation: Generation, edits: dict[str, bytes]) -> dict[str, Any]
 def test_an_edit_that_opens_access_names_the_people(generation):
     opened = generation.files["policy.csv"] + b"p, marketer, billing, view, allow\n"
     found = previewed(generation, {"policy.csv": opened})
-    assert found["opens"] == [{"text": "Marketer: Billing: View", "people": ["Mark", "max@example.com"]}]
+    assert found["opens"] == [{"text": "Marketer: Billing: View", "people": ["Mark", "max@example.com"], "without": []}]
     assert (found["closes"], found["routes"], found["omitted"], found["findings"]) == ([], [], "", [])
     assert found["summary"] == "This edit would be rejected: 1 failed expectation."
     assert found["failed"] == ["Marketer: Billing: View: expected deny, got allow"]
@@ -202,6 +202,16 @@ def test_an_explanation_quotes_the_needs():
     assert found["Needs"]["lines"][0]["text"] == CHANGE_PLAN.strip()
     assert found["Needs"]["sentences"][0] == "One condition of each line must be met at that moment."
     assert "Needs" not in explained(policy_with(CHANGE_PLAN), "accountant", "billing", "view")
+
+
+def test_an_edit_names_who_lacks_the_factor_that_it_asks_for(generation):
+    people = {"accountant": [{**MARK, "factors": 0}, {**UNNAMED, "factors": 2}]}
+    body = TITLES + "return m.needChanges(data.found, titles)"
+    for condition, without in (("second-factor", ["Mark"]), ("second-factor | office", []), ("recent-sign-in", [])):
+        edited = with_needs(generation.files, f"needs, accountant, billing, view, {condition}\n", "")
+        found = json.loads(preview(generation, edited, people))
+        [line] = run(MODULES, body, {**policy(generation), "found": found})
+        assert (line["people"], line["without"]) == (["Mark", "max@example.com"], without)
 
 
 def test_an_edit_of_needs_shows_witnesses(generation):

@@ -58,7 +58,7 @@ class CompileTask(msgspec.Struct, frozen=True):
     files: dict[str, bytes]
     problems: tuple[Diagnostic, ...] = ()
     current: CurrentPolicy | None = None
-    people: dict[str, list[dict[str, str]]] = {}
+    people: dict[str, list[dict[str, str | int]]] = {}
     limits: ResourceLimits = ResourceLimits()
 
 

@@ -12,11 +12,11 @@ import msgspec
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.declarations import read_vocabulary
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, DiagnosticSink, path_of
-from sidecar.policy.diff import CellChange, RouteChange, diff
+from sidecar.policy.diff import ALLOW, CellChange, RouteChange, diff
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 from sidecar.policy.generation import Generation
 
-People = Mapping[str, Sequence[Mapping[str, str]]]
+People = Mapping[str, Sequence[Mapping[str, str | int]]]
 """Users of the caller's account by role, in response form."""
 
 
@@ -48,9 +48,7 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
         difference = diff(current, compiled.draft)
         cells, routes = difference.cells, difference.routes
     diagnostics = _Part(sorted((*compiled.diagnostics, *lost)), MAX_ANSWER // 8, lambda one: one.code)
-    changes = _Part(
-        ({**msgspec.to_builtins(c), "users": people.get(c.role, ())[:PER_CHANGE]} for c in cells), MAX_ANSWER // 2
-    )
+    changes = _Part((_shown(change, people.get(change.role, ()), compiled.draft) for change in cells), MAX_ANSWER // 2)
     moved = _Part(routes, MAX_ANSWER // 8)
     failed = _Part((_failed(test, got) for test, got in compiled.verdict.failed), MAX_ANSWER // 8)
     unnamed = (len(people.get(change.role, ())) - PER_CHANGE for change in cells[: len(changes.kept)])
@@ -70,6 +68,20 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
             },
         }
     )
+
+
+def _shown(change: CellChange, holders: Sequence[Mapping[str, str | int]], draft: Generation | None) -> dict[str, Any]:
+    shown = {**msgspec.to_builtins(change), "users": holders[:PER_CHANGE]}
+    return {**shown, "asks_factor": True} if draft is not None and _asks_factor(draft, change) else shown
+
+
+def _asks_factor(draft: Generation, change: CellChange) -> bool:
+    """Return True if only a second factor meets one of the lines of an allowed cell."""
+    if change.after != ALLOW or draft.needs.of(change.role, change.section, change.action) is None:
+        return False
+    conditions = draft.needs.conditions
+    lines = draft.needs.lines_of(change.role, change.section, change.action)
+    return any(all(conditions[name].is_factor for name in line.conditions) for line in lines)
 
 
 class _Part:
