@@ -85,7 +85,7 @@ def test_back_keeps_what_was_typed(visit: Visit, site: Site, bob: Person) -> Non
 
 def test_the_way_back_leads_through_the_second_step(visit: Visit, site: Site, bob: Person) -> None:
     phone, at_bob = add_phone(site, bob), visit()
-    at_bob.open("/console/account-settings?from=mail")
+    at_bob.open("/console/account-settings?from=mail").sees("Sign in")
     at_bob.sign_in(bob, lands=False)
     at_bob.field("Code").fill(phone.code())
     at_bob.button("Continue").click()
