@@ -17,7 +17,7 @@ from sidecar.policy.diff import diff
 from sidecar.policy.generation import Generation, PackedGeneration, content_hash, pack
 from sidecar.policy.needs import zones
 from sidecar.policy.needs.facts import Facts
-from sidecar.policy.needs.lint import Reach, reach
+from sidecar.policy.needs.lint import Reach, locks_out, reach
 from sidecar.policy.needs.unmet import Unmet, smallest_set
 from sidecar.sources.policy_files import read_policy_files, stamp_of
 from tests.policy.needs_policies import CHANGE_PLAN, CONDITIONS, with_needs
@@ -252,6 +252,26 @@ def test_R26_where_an_administrator_can_sign_in(seed: Mapping[str, bytes]) -> No
     assert reach(needs, cell, labels={"plan": "free"}) is Reach.NEVER
     needs = compiled(seed, "needs, account-administrator, users, manage, passkey\n").needs
     assert reach(needs, cell, methods={Method.PASSWORD, Method.TOTP}) is Reach.NEVER
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "after", "locked_out"),
+    [
+        ("paid-plan", {"plan": "pro"}, {"plan": "free"}, True),
+        ("paid-plan", {"plan": "pro"}, {}, True),
+        ("paid-plan", {"plan": "pro"}, {"plan": "enterprise"}, False),
+        ("paid-plan", {}, {"plan": "free"}, False),
+        ("paid-plan | office", {"plan": "pro"}, {}, False),
+        ("paid-plan | passkey", {"plan": "pro"}, {}, True),
+        ("paid-plan | second-factor", {"plan": "pro"}, {}, False),
+        ("second-factor", {"plan": "pro"}, {}, False),
+    ],
+)
+def test_R26_labels_that_lock_administrators_out(
+    seed: Mapping[str, bytes], asked: str, before: dict[str, str], after: dict[str, str], locked_out: bool
+) -> None:
+    needs = compiled(seed, f"needs, account-administrator, users, manage, {asked}\n").needs
+    assert locks_out(needs, before, after, {Method.PASSWORD, Method.TOTP}) is locked_out
 
 
 # -- cost --------------------------------------------------------------------------------------------------------------
