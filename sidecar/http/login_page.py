@@ -8,6 +8,9 @@ CONSOLE: Final = "/console/"
 SIGN_IN: Final = CONSOLE + "sign-in"
 """The console's login page."""
 
+STEP_UP_PAGE: Final = CONSOLE + "step-up"
+"""The console's page for a signed-in user who must prove the sign-in again. Its login page leads back at once."""
+
 STEP_UP: Final = "step_up"
 """Parameter with the name of a condition, for a signed-in user who must prove the sign-in again."""
 
@@ -20,10 +23,14 @@ MAX_URI: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class LoginPage:
-    """Login URL, split once. ``path``: its path if it is on the dashboard's own origin, else empty."""
+    """Login URL, split once. ``path``: its path if it is on the dashboard's own origin, else empty.
+
+    ``step_up_head``: the head for step-ups. It is that of another page only in the console.
+    """
 
     url: str
     head: str
+    step_up_head: str
     fragment: str
     path: str = ""
 
@@ -36,14 +43,11 @@ class LoginPage:
         """
         if uri is not None and self._is_own(uri.partition("?")[0]):
             return None
-        head = self.head.removesuffix(f"{PARAMETER}=")
-        if step_up:
-            head += f"{STEP_UP}={step_up}"
+        head = f"{self.step_up_head}{STEP_UP}={step_up}" if step_up else self.head
         if uri is None or len(uri) > MAX_URI:
             return head + self.fragment if step_up else self.url
-        if step_up:
-            head += "&"
-        return f"{head}{PARAMETER}={quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"
+        head += f"&{PARAMETER}=" if step_up else f"{PARAMETER}="
+        return f"{head}{quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"
 
     def _is_own(self, path: str) -> bool:
         return path == self.path or (self.path == SIGN_IN and path.startswith(CONSOLE))
@@ -53,7 +57,8 @@ def login_page(url: str, public_url: str) -> LoginPage:
     before, mark, after = url.partition("#")
     joint = "&" if "?" in before else "?"
     path = (urlsplit(url).path or "/") if _origin(url) == _origin(public_url) else ""
-    return LoginPage(url, f"{before}{joint}{PARAMETER}=", mark + after, path)
+    step_up = before.replace(SIGN_IN, STEP_UP_PAGE, 1) if path == SIGN_IN else before
+    return LoginPage(url, before + joint, step_up + joint, mark + after, path)
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:

@@ -186,6 +186,11 @@ async def test_an_unmet_network_is_a_403_without_a_challenge() -> None:
         ("http://d/in", "/a", "", "http://d/in?rd=%2Fa"),
         ("http://d/in", None, "", "http://d/in"),
         ("http://d/in", "/in", "fresh", None),
+        ("http://d/console/sign-in", "/a", "fresh", "http://d/console/step-up?step_up=fresh&rd=%2Fa"),
+        ("http://d/console/sign-in", "/a", "", "http://d/console/sign-in?rd=%2Fa"),
+        ("http://d/console/sign-in?x=1#f", None, "fresh", "http://d/console/step-up?x=1&step_up=fresh#f"),
+        ("http://d/console/sign-in", "/console/step-up", "fresh", None),
+        ("http://other/console/sign-in", "/a", "fresh", "http://other/console/sign-in?step_up=fresh&rd=%2Fa"),
     ],
 )
 def test_a_navigation_goes_to_the_login_page(url: str, uri: str | None, step_up: str, expected: str | None) -> None:

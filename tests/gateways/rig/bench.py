@@ -32,10 +32,12 @@ class Lane:
         self._backend = backend
         self._loop = loop
 
-    def ask(self, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0) -> tuple[Response, list[Arrival]]:
+    def ask(
+        self, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0, source: str = ""
+    ) -> tuple[Response, list[Arrival]]:
         """Return the gateway's response and the requests that reached the back end meanwhile."""
         before = len(self._backend.arrivals)
-        response = ask(self.gateway.port, raw, timeout=timeout, settle=settle)
+        response = ask(self.gateway.port, raw, timeout=timeout, settle=settle, source=source)
         return response, self._backend.arrivals[before:]
 
     def become(self, mode: Mode) -> None:
@@ -64,8 +66,12 @@ class Bench:
             raise
 
     @property
+    def store_socket(self) -> str:
+        return str(self.folder / "redis")
+
+    @property
     def _redis_url(self) -> str:
-        return f"unix://{self.folder / 'redis'}"
+        return f"unix://{self.store_socket}"
 
     def runs(self, program: Program) -> bool:
         return has_grpc() or not program.grpc

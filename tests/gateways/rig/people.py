@@ -174,7 +174,7 @@ async def found_account(keys_dir: Path, redis_url: str) -> None:
 
 def gather(sidecar: SidecarProcess, keys_dir: Path) -> Cast:
     """Invite every user, accept, and bring each into their state."""
-    admin = _sign_in(sidecar, EMAIL.format("account-administrator"))
+    admin = sign_in(sidecar, EMAIL.format("account-administrator"))
     token = admin["access_token"]
     grants = {"account-administrator": admin}
     for role in ("accountant", "developer", "marketer"):
@@ -201,7 +201,8 @@ def join(sidecar: SidecarProcess, admin: str, name: str, role: str) -> Newcomer:
     return Newcomer(grant["user"]["id"], grant["access_token"])
 
 
-def _sign_in(sidecar: SidecarProcess, email: str) -> dict[str, Any]:
+def sign_in(sidecar: SidecarProcess, email: str) -> dict[str, Any]:
+    """Open a session of its own, with the password."""
     return sidecar.call("POST", "/token", {"grant_type": "password", "username": email, "password": PASSWORD})
 
 

@@ -17,12 +17,13 @@ class Response:
         return next((value for found, value in self.headers if found == name.lower()), None)
 
 
-def ask(port: int, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0, source: str = "127.0.0.1") -> Response:
+def ask(port: int, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0, source: str = "") -> Response:
     """Send ``raw``, read one response, stay connected for ``settle`` seconds. Raise TimeoutError if there is none.
 
-    ``source``: the client's address.
+    ``source``: the client's address, one of this machine's (any of 127.0.0.0/8).
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0)) as connection:
+    own = (source, 0) if source else None
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=own) as connection:
         try:
             connection.sendall(raw)
             response = read_response(connection, head_only=raw.startswith(b"HEAD "), timeout=timeout)
