@@ -15,6 +15,8 @@ from cryptography.x509.oid import NameOID
 from jwt.algorithms import OKPAlgorithm
 
 from sidecar.server import preflight
+from sidecar.sources.policy_files import packaged, read_policy_files
+from tests.policy.needs_policies import with_needs
 
 Look = Callable[..., dict[str, tuple[str, str]]]
 
@@ -46,6 +48,16 @@ def test_R38_doctor_says_why_passkeys_are_off(look: Look) -> None:
     assert detail.startswith("off: ")
     assert "use localhost or a name" in detail
     assert look("--public-url", "http://localhost:9181")["passkeys"] == ("ok", "for localhost")
+
+
+def test_networks_without_a_trusted_proxy_are_a_warning(look: Look, tmp_path: Path) -> None:
+    lines, row = "needs, accountant, billing, view, office\n", "deny, accountant, billing, view, without office\n"
+    (tmp_path / "networks").mkdir()
+    for name, data in with_needs(read_policy_files(*packaged()).files, lines, row).items():
+        (tmp_path / "networks" / name).write_bytes(data)
+    policy = ("--policy-dir", str(tmp_path / "networks"), "--model", str(tmp_path / "networks" / "model.conf"))
+    assert look(*policy)["policy"][0] == "warning"
+    assert look(*policy, "--trusted-proxies", "10.0.0.0/8")["policy"][0] == "ok"
 
 
 def test_doctor_names_what_is_wrong(cli: Any, tmp_path: Path) -> None:
