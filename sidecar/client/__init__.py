@@ -3,15 +3,10 @@
 It imports asyncio and aiohttp, and no other package of the sidecar, so a service has few dependencies.
 """
 
+from sidecar.client.errors import SignInRejectedError, StepUpError, TokenError, TokenUnavailableError
 from sidecar.client.middleware import GUARD, IDENTITY, AuthorizationGuard, Denied, Identity, guard, public, requires
-from sidecar.client.token_client import (
-    Password,
-    RefreshSession,
-    SignInRejectedError,
-    TokenClient,
-    TokenError,
-    TokenUnavailableError,
-)
+from sidecar.client.step_up import StepUpCallback, StepUpChallenge, StepUpProof
+from sidecar.client.token_client import Password, RefreshSession, TokenClient
 
 __all__ = [
     "GUARD",
@@ -22,6 +17,10 @@ __all__ = [
     "Password",
     "RefreshSession",
     "SignInRejectedError",
+    "StepUpCallback",
+    "StepUpChallenge",
+    "StepUpError",
+    "StepUpProof",
     "TokenClient",
     "TokenError",
     "TokenUnavailableError",

@@ -17,6 +17,9 @@ from typing import Any, Final
 
 import aiohttp
 
+from sidecar.client.errors import SignInRejectedError, TokenError, TokenUnavailableError
+from sidecar.client.step_up import StepUpCallback, StepUps
+
 TIMEOUT: Final = 10.0
 AHEAD: Final = 0.25
 """Remaining share of a token's life at its renewal; at most ``AHEAD_SECONDS``."""
@@ -30,37 +33,6 @@ LEFT_ALONE: Final = 1.0
 REFUSED: Final = 10.0
 DEAD: Final = frozenset({"revoked", "session_ended", "expired", "unknown_key", "invalid_signature"})
 """Reasons for which a new token may help (``X-Auth-Reason``)."""
-
-
-class TokenError(Exception):
-    """Raised if no token is available. The message never contains a password or a token."""
-
-    def retryable(self) -> "TokenError":
-        """Return a copy for another caller: an exception that is raised repeatedly keeps every frame alive."""
-        return TokenError(str(self))
-
-
-class SignInRejectedError(TokenError):
-    """Raised if the sidecar rejects the sign-in: ``error`` as in RFC 6749, ``description`` from the sidecar."""
-
-    def __init__(self, error: str, description: str) -> None:
-        super().__init__(f"{error}: {description}")
-        self.error = error
-        self.description = description
-
-    def retryable(self) -> "SignInRejectedError":
-        return SignInRejectedError(self.error, self.description)
-
-
-class TokenUnavailableError(TokenError):
-    """Raised if the sidecar does not respond or asks to wait. Retry after ``retry_after`` seconds."""
-
-    def __init__(self, what: str, retry_after: float) -> None:
-        super().__init__(what)
-        self.retry_after = retry_after
-
-    def retryable(self) -> "TokenUnavailableError":
-        return TokenUnavailableError(str(self), self.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +63,10 @@ class _CachedToken:
 
 
 class TokenClient:
-    """Token client of the sidecar at ``url``. A given ``session`` is not closed; ``clock`` is monotonic (seconds)."""
+    """Token client of the sidecar at ``url``. A given ``session`` is not closed; ``clock`` is monotonic (seconds).
+
+    ``step_up``: proves the user again when a service asks for it.
+    """
 
     def __init__(
         self,
@@ -100,8 +75,10 @@ class TokenClient:
         *,
         session: aiohttp.ClientSession | None = None,
         clock: Callable[[], float] = time.monotonic,
+        step_up: StepUpCallback | None = None,
     ) -> None:
         self._url = url.rstrip("/")
+        self._step_ups = StepUps(self._url, step_up)
         self._grant = grant
         self._own = session is None
         self._session = session
@@ -136,18 +113,24 @@ class TokenClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request with the token. Raises TokenError and aiohttp's errors.
 
-        If the token is rejected, get a new one and repeat the request once, if its body is bytes, text or ``json=``.
+        If the token is rejected, get a new one and repeat the request once. If a service asks for a new proof, let
+        ``step_up`` give it and repeat the request once. A request is repeated if its body is bytes, text or ``json=``.
         """
-        session = self._open()
-        token = await self.token()
+        session, repeatable = self._open(), _can_be_sent_twice(options.get("data"))
+        token, seen = await self.token(), self._step_ups.done
         sent = {**(headers or {}), "Authorization": f"Bearer {token}"}
         response = await session.request(method, url, headers=sent, **options)
-        if is_dead(response) and _can_be_sent_twice(options.get("data")):
+        if repeatable and is_dead(response):
             response.release()
             self.invalidate(token)
-            sent["Authorization"] = f"Bearer {await self.token()}"
+            token = await self.token()
+            sent["Authorization"] = f"Bearer {token}"
             response = await session.request(method, url, headers=sent, **options)
         async with response:
+            if not repeatable or not await self._step_ups.helps(session, token, response, seen):
+                yield response
+                return
+        async with session.request(method, url, headers=sent, **options) as response:
             yield response
 
     async def close(self) -> None:
