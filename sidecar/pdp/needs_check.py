@@ -78,7 +78,7 @@ def class_of(
     counted, until = counting_proofs(record, proofs, now)
     facts = Facts(counted, signed_in_at, now, None, record.labels, leeway)
     base, boundary = needs.base_of(facts)
-    methods = tuple(sorted({proof.method.value for proof in counted}))
+    methods = tuple(sorted({proof.method.value for proof in counted if proof.at <= now + leeway}))
     return FactsClass(generation.id, record, base, now, min(until, boundary), needs.partition.known(base, methods))
 
 

@@ -126,14 +126,54 @@ def test_fmt_aligns_needs_and_rows_with_missing_conditions(verb: Verb) -> None:
     assert verb("check")[0] == 0
 
 
-def test_replay_cannot_tell_an_allow_of_a_cell_with_needs(verb: Verb) -> None:
-    role, section, action = CELL
-    record = {"reason": "allowed", "decision": True, "role": role, "section": section, "action": action}
-    Path("log").write_text(f"{json.dumps(record)}\n{json.dumps({**record, 'action': 'view'})}\n")
-    assert verb("replay", "log") == (0, "2 decisions replayed, 0 would differ; 1 cannot tell (needs); 0 others\n")
+def replayed(verb: Verb, *changes: dict[str, object]) -> str:
+    """Return the replay of an allow of the cell per change of its record."""
+    record = dict(zip(("role", "section", "action"), CELL, strict=True)) | {"reason": "allowed", "decision": True}
+    Path("log").write_text("".join(f"{json.dumps({**record, **change})}\n" for change in changes))
+    return verb("replay", "log")[1]
+
+
+def test_replay_cannot_tell_without_logged_facts(verb: Verb) -> None:
+    assert replayed(verb, {}, {"action": "view"}) == (
+        "2 decisions replayed, 0 would differ; 1 cannot tell (needs); 0 others\n"
+    )
     status, text = verb("replay", "log", "--json")
     assert status == 0
     assert "cannot tell: 1 requests" in text
+    for broken in (1, "x", {"methods": "totp"}, {"methods": ["totp"]}, []):
+        assert "1 cannot tell" in replayed(verb, {"classes": broken})
+
+
+def facts(*methods: str, within: int | None = None) -> dict[str, object]:
+    return {"classes": {"methods": methods, "signed_in_within": within, "network": 1, "hours": 0}}
+
+
+def denied(reason: str = "step_up_required") -> dict[str, object]:
+    return {"decision": False, "reason": reason, "unmet": ["second-factor"]}
+
+
+def test_replay_judges_by_the_logged_facts(verb: Verb) -> None:
+    assert "1 decisions replayed, 0 would differ; 0 others" in replayed(verb, facts("password", "totp"))
+    assert "1 cannot tell" in replayed(verb, facts("password")), "the office may have met it"
+    assert "1 would differ" in replayed(verb, facts("password", "totp") | denied())
+    Path("policy/needs.csv").write_text("needs, accountant, billing, change-plan, second-factor\n")
+    assert "1 would differ; 0 others" in replayed(verb, facts("password"))
+    assert "0 would differ; 0 others" in replayed(verb, facts("password") | denied())
+    Path("policy/conditions.toml").write_text(CONDITIONS)
+    Path("policy/needs.csv").write_text("needs, accountant, billing, change-plan, recent-sign-in\n")
+    assert "0 would differ; 0 others" in replayed(verb, facts("password", within=300))
+    for within in (None, 1800):
+        assert "1 cannot tell" in replayed(verb, facts("password", within=within))
+    Path("policy/needs.csv").write_text("# none\n")
+    assert "2 would differ; 0 others" in replayed(verb, denied(), denied("condition_unmet"))
+
+
+def test_replay_knows_the_decision_of_the_same_generation(verb: Verb) -> None:
+    same = {"generation": json.loads(verb("matrix", "--json")[1])["generation"]}
+    assert "0 would differ; 0 others" in replayed(verb, same, same | denied(), same | denied("condition_unmet"))
+    assert "1 cannot tell" in replayed(verb, denied(), same)
+    new_rule = replayed(verb, {"decision": False, "reason": "no_rule"})
+    assert "1 would differ; 0 others" in new_rule, "a rule opens the cell, with or without needs"
 
 
 def test_replay_of_a_denial_for_a_need(verb: Verb) -> None:

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 import click
+import msgspec
 
 from sidecar.cli.output import NO, OK, json_option, print_error, print_json, print_table, usage_error
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
-from sidecar.domain.decision import Reason
+from sidecar.domain.decision import KnownFacts, Reason
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.logged import are_met
 
 OF_NEEDS = {Reason.STEP_UP_REQUIRED, Reason.CONDITION_UNMET}
+"""Reasons of needs, in cells that a rule allowed. The log holds what was known, in coarse form."""
 
 OF_THE_POLICY = OF_NEEDS | {
     *(Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION)
@@ -50,7 +53,7 @@ class ChangedDecision:
 class Replay:
     """Counts of policy decisions, other decisions by reason, other lines, invalid JSON; and the changed cells.
 
-    ``unclear``: requests that a rule allowed, of cells that now have needs. The log does not hold all facts.
+    ``unclear``: requests of cells that now have needs, about which the logged facts say too little.
     """
 
     replayed: int = 0
@@ -68,10 +71,10 @@ class Replay:
 def replay(log: str, as_json: bool, **flags: str | None) -> int:
     """Replay every decision of LOG (JSON lines; - is standard input) with the current policy files.
 
-    Exit status 1 when a decision would differ, 2 when LOG holds no decision of a policy. The role is the logged one. A
-    request of a cell that now has needs is counted as "cannot tell", if it was allowed or denied for a need alone: the
-    log does not hold all facts. A decision of the same files is known.
-    Routes are not replayed, because the log holds no paths; `policy diff` compares them.
+    Exit status 1 when a decision would differ, 2 when LOG holds no decision of a policy. The role is the logged one. In
+    a cell that now has needs, the logged methods and age decide. A request about which they say too little is counted
+    as "cannot tell": numbers of networks and hours have a meaning in one generation alone. Routes are not replayed,
+    because the log holds no paths; `policy diff` compares them.
     """
     generation = draft_of(source_from(flags))
     with _opened(log) as lines:
@@ -155,11 +158,12 @@ def _replay(record: dict[str, object], generation: Generation, result: Replay) -
         result.foreign += 1
         return
     result.replayed += 1
-    now = decide(generation, role, section, action).allowed
-    if now and (decided or reason in OF_NEEDS) and generation.needs.of(role, section, action) is not None:
-        result.unclear += record.get("generation") != generation.id
-        return
-    if now is decided:
+    opened = not decided and reason not in OF_NEEDS  # a rule that is new opens the cell, with or without needs
+    cell = (role, section, action)
+    now = decide(generation, *cell).allowed if opened else _now(record, generation, cell, decided=decided)
+    if now is None:
+        result.unclear += 1
+    if now is None or now is decided:
         return
     change = result.changed.setdefault((role, section, action, now), ChangedDecision(role, section, action, now))
     change.times += 1
@@ -167,6 +171,22 @@ def _replay(record: dict[str, object], generation: Generation, result: Replay) -
     change.first = change.first or change.last
     if len(change.users) < SHOWN_USERS:
         change.users[str(record.get("user") or "")] = None
+
+
+def _now(
+    record: dict[str, object], generation: Generation, cell: tuple[str, str, str], *, decided: bool
+) -> bool | None:
+    """Return the decision of the current files. None: the logged facts say too little about the needs."""
+    if not decide(generation, *cell).allowed:
+        return False
+    lines = generation.needs.lines_of(*cell)
+    if lines and record.get("generation") == generation.id:
+        return decided
+    try:
+        facts = msgspec.convert(record.get("classes"), KnownFacts | None)
+    except msgspec.ValidationError:
+        facts = None
+    return are_met(generation.needs, lines, facts)
 
 
 def _words(change: ChangedDecision) -> tuple[str, str]:
