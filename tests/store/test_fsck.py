@@ -6,9 +6,11 @@ import pytest
 
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
+from sidecar.store.factors import Factors
 from sidecar.store.maintenance.consistency_checks import REPAIRABLE, ConsistencyFault
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.tokens.ids import account_of
+from tests.store.test_factors import enrol, laptop, phone
 
 OPERATOR = Actor.operator()
 
@@ -20,6 +22,9 @@ async def busy(town):
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com")
     await town.signed_in(member)
+    await enrol(Factors(town.store), actor, phone())
+    await enrol(Factors(town.store), actor, laptop())
+    await Factors(town.store).add(actor, phone("b"), sealed="sealed", ttl=600)
     await town.invite(actor, admin.account, "c@example.com")
     gone = await town.member(actor, admin.account, "d@example.com")
     await town.users.remove(actor, gone.id)
@@ -86,11 +91,13 @@ BROKEN = {
     ConsistencyFault.AUDIT_GAP: ["XDEL {home}:log 3-0"],
     ConsistencyFault.FEED_COUNT: ["INCR {feed}:n"],
     ConsistencyFault.LINK_WITHOUT_USER: ["HSET {home}:links a:b -usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
+    ConsistencyFault.FACTOR_WITHOUT_RECORD: ["DEL {home}:f:{phone}"],
+    ConsistencyFault.FACTOR_WITHOUT_USER: ["HSET {home}:f:totp_zzzzzzzzzzzzzzzz u {admin} sealed x step 1"],
     ConsistencyFault.NO_EXPIRY: ["HSET {home}:s:ses_y u x"],
 }
 
 
-async def break_(town, busy, fault):
+async def break_(town, busy, fault, commands=()):
     admin, member = busy
     names = {
         "home": keys.account(admin.account, 1),
@@ -99,8 +106,9 @@ async def break_(town, busy, fault):
         "hint": keys.email_hint("b@example.com", 1),
         "names": keys.names(),
         "feed": keys.feed(0),
+        "phone": phone(),
     }
-    for command in BROKEN[fault]:
+    for command in commands or BROKEN[fault]:
         await town.store.change(*command.replace("{", "%(").replace("}", ")s").__mod__(names).split())
 
 
@@ -112,6 +120,28 @@ async def test_what_is_broken_is_found_and_nothing_else(town, busy, fault):
 
     assert not report.clean
     assert {finding.fault for finding in report.findings} == {fault}
+
+
+@pytest.mark.parametrize(
+    ("fault", "command"),
+    [
+        (ConsistencyFault.FACTOR_WITHOUT_RECORD, "HSET {home}:f:{phone} u {member}"),
+        (ConsistencyFault.FACTOR_WITHOUT_RECORD, "HDEL {home}:f:{phone} sealed"),
+        (ConsistencyFault.FACTOR_WITHOUT_RECORD, "SADD {home}:rc:{member} 00"),
+        (ConsistencyFault.BAD_RECORD, "HDEL {home}:f:{phone} step"),
+        (ConsistencyFault.BAD_RECORD, "HSET {home}:factors:{admin} {phone} soon"),
+        (ConsistencyFault.FACTOR_WITHOUT_USER, "HSET {home}:factors:usr_aaaaaaaaaaaa_bbbbbbbbbbbb {phone} 1"),
+        (ConsistencyFault.FACTOR_WITHOUT_USER, "SADD {home}:rc:usr_aaaaaaaaaaaa_bbbbbbbbbbbb 00"),
+        (ConsistencyFault.NO_EXPIRY, "HSET {home}:wc:{admin} n 1"),
+        (ConsistencyFault.NO_EXPIRY, "HSET {home}:ch:n used 1"),
+        (ConsistencyFault.NO_EXPIRY, "HSET {home}:fp:totp_zzzzzzzzzzzzzzzz u {admin}"),
+    ],
+)
+async def test_keys_of_second_factors_are_checked(town, busy, fault, command):
+    await break_(town, busy, fault, [command])
+    report = await Fsck(town.store).run(repair=True)
+    assert {finding.fault for finding in report.findings} == {fault}
+    assert "sealed" not in str(report.findings)
 
 
 @pytest.mark.parametrize("fault", sorted(REPAIRABLE))

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sidecar.domain.users import ADMINISTRATOR, AccountId, Status
 from sidecar.store.codec import integer, items, pairs, proofs_of, seconds
+from sidecar.tokens.factor_secrets import is_factor_id
 
 DELETED: Final = "deleted"
 
@@ -29,6 +30,8 @@ class ConsistencyFault(StrEnum):
     INVITATION_WITHOUT_RECORD = "invitation_without_record"
     SESSION_WITHOUT_RECORD = "session_without_record"
     TOO_MANY_SESSIONS = "too_many_sessions"
+    FACTOR_WITHOUT_RECORD = "factor_without_record"
+    FACTOR_WITHOUT_USER = "factor_without_user"
     PEP_WITHOUT_RECORD = "pep_without_record"
     LINK_WITHOUT_USER = "link_without_user"
     NAME_INDEX = "name_index"
@@ -127,6 +130,7 @@ def findings_of(snapshot: Snapshot) -> Iterator[ConsistencyFinding]:
         *_emails(snapshot),
         *_invitations(snapshot),
         *_sessions(snapshot),
+        *_factors(snapshot),
         *_audit(snapshot),
     ):
         yield ConsistencyFinding(fault, snapshot.account, detail)
@@ -226,6 +230,32 @@ def _sessions(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
                     ConsistencyFault.SESSION_WITHOUT_RECORD,
                     f"{sid} of {user['id']} has another user, has another epoch or is missing",
                 )
+
+
+def _factors(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
+    for user in snapshot.users:
+        factors = items(user["factors"])
+        for factor, counts, owner, sealed, step, count in factors:
+            if owner != user["id"] or sealed != "1":
+                detail = f"{factor} of {user['id']} has another user, has no secret or is missing: {_RESET}"
+                yield ConsistencyFault.FACTOR_WITHOUT_RECORD, detail
+            elif not _is_factor(factor, counts, step, count):
+                yield ConsistencyFault.BAD_RECORD, f"{factor} of {user['id']} is malformed: {_RESET}"
+        if len(factors) > MAX_FACTORS:
+            yield ConsistencyFault.BAD_RECORD, f"{user['id']} has {len(factors)} second factors"
+        if not factors and integer(user["codes"]):
+            detail = f"{user['id']} has recovery codes without a second factor"
+            yield ConsistencyFault.FACTOR_WITHOUT_RECORD, detail
+
+
+MAX_FACTORS: Final = 20
+_RESET: Final = "`sidecar user reset-factors` removes the factors"
+
+
+def _is_factor(factor: str, counts: str, step: str, count: str) -> bool:
+    """Return whether a factor can be used: an id, the time from which it counts, and the step or the counter."""
+    used = {"totp": step, "passkey": count}.get(factor.partition("_")[0], "")
+    return is_factor_id(factor) and counts.isdecimal() and used.isdecimal()
 
 
 def _are_facts(at: str, proofs: str) -> bool:

@@ -23,7 +23,9 @@ SCAN_COUNT: Final = 1000
 TTL_BATCH: Final = 500
 _ACCOUNT_KEY: Final = re.compile(r"sc:\{p\d\d\}:a:(acc_[a-z2-7]{12})(?::(.+))?")
 _HINT_KEY: Final = re.compile(r"sc:\{p\d\d\}:em:([0-9a-f]{64})")
-_MUST_EXPIRE: Final = re.compile(r"s:|rid:|idem:")
+_MUST_EXPIRE: Final = re.compile(r"s:|rid:|idem:|fp:|ch:|wc:")
+_FACTOR_KEY: Final = re.compile(r"(f|factors|rc|wc):(.+)")
+"""Keys of second factors: one factor by its id, those of a user, recovery codes, wrong codes."""
 
 
 @dataclass(slots=True)
@@ -44,10 +46,11 @@ class FsckReport:
 
 @dataclass(slots=True)
 class _Seen:
-    """Result of one pass over all keys."""
+    """Result of one pass over all keys. ``factors``: kind and id of keys of second factors."""
 
     accounts: set[AccountId] = field(default_factory=set)
     records: dict[AccountId, set[str]] = field(default_factory=dict)
+    factors: dict[AccountId, set[tuple[str, str]]] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)
     lasting: list[str] = field(default_factory=list)
 
@@ -103,6 +106,17 @@ class Fsck:
                 report.findings.append(
                     ConsistencyFinding(ConsistencyFault.RECORD_WITHOUT_MEMBER, account, f"{uid} is no member")
                 )
+
+        for kind, name in sorted(seen.factors.get(account, set()) - _factor_keys(snapshot)):
+            if await self._is_stray_factor(account, kind, name):
+                detail = f"{kind}:{name} is of no user or of no listed factor"
+                report.findings.append(ConsistencyFinding(ConsistencyFault.FACTOR_WITHOUT_USER, account, detail))
+
+    async def _is_stray_factor(self, account: AccountId, kind: str, name: str) -> bool:
+        """Return whether a key is still there, and still of nobody: a change may be in progress."""
+        home = keys.account(account, self._store.partitions)
+        exists = await self._store.command("EXISTS", f"{home}:{kind}:{name}")
+        return bool(exists) and (kind, name) not in _factor_keys(await self._snapshot(account))
 
     async def _snapshot(self, account: AccountId) -> Snapshot:
         return Snapshot(account, await run_read(self._store, "fsck_account", account))
@@ -203,7 +217,9 @@ class Fsck:
                     seen.accounts.add(account)
                 elif rest.startswith("u:"):
                     seen.records.setdefault(account, set()).add(rest[2:])
-                elif _MUST_EXPIRE.match(rest):
+                elif factor := _FACTOR_KEY.fullmatch(rest):
+                    seen.factors.setdefault(account, set()).add((factor[1], factor[2]))
+                if _MUST_EXPIRE.match(rest):
                     passing.append(key)
             elif _HINT_KEY.fullmatch(key):
                 seen.hints.append(key)
@@ -234,3 +250,9 @@ class Fsck:
                     yield str(key)
                 if str(cursor) == "0":
                     break
+
+
+def _factor_keys(snapshot: Snapshot) -> set[tuple[str, str]]:
+    """Return kind and id of the keys that the users of an account may have."""
+    found = {(kind, user["id"]) for user in snapshot.users for kind in ("factors", "rc", "wc")}
+    return found | {("f", factor[0]) for user in snapshot.users for factor in items(user["factors"])}

@@ -1,4 +1,4 @@
--- Read only: the data of one account that fsck compares, read atomically. Password hashes are omitted.
+-- Read only: the data of one account that fsck compares, read atomically. Password hashes and sealed secrets are omitted.
 local function absent(name) return redis.call('EXISTS', name) == 0 end
 
 local users = {}
@@ -11,6 +11,12 @@ for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
     sessions[#sessions + 1] = { flat[i], held[1] or '', held[2] or '', held[3] or '', held[4] or '' }
   end
   fields.sessions = sessions
+  local factors = {}
+  for id, counts in pairs(hash(key('factors:' .. uid))) do
+    local held = redis.call('HMGET', key('f:' .. id), 'u', 'sealed', 'step', 'count')
+    factors[#factors + 1] = { id, counts, held[1] or '', held[2] and '1' or '0', held[3] or '', held[4] or '' }
+  end
+  fields.factors, fields.codes = factors, redis.call('SCARD', key('rc:' .. uid))
   users[#users + 1] = fields
 end
 
