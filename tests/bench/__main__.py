@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import curves, fleet, footprint, half_load, never_seen, policy_reload
+from tests.bench import curves, fleet, footprint, half_load, needs, never_seen, policy_reload
 from tests.bench import table as tables
 from tests.bench.plot import svg
 from tests.bench.targets import OUT
@@ -23,6 +23,7 @@ PARTS = {
     "table": "One core for the server, one for the load",
     "new-tokens": "Tokens seen for the first time",
     "half-load": "At half load",
+    "needs": "Needs on every cell",
     **{f"curve-{name}": f"Growth: {curve.unit}" for name, curve in curves.CURVES.items()},
     "fleet": "A revocation in a fleet",
     "footprint": "Memory and start",
@@ -40,7 +41,7 @@ def bench(context: click.Context) -> None:
     tests.gateways.install pypi`. Without a command: everything, then README.md.
     """
     if context.invoked_subcommand is None:
-        for command in (table, new_tokens, half, curve, fleets, foot, policy, readme):
+        for command in (table, new_tokens, half, with_needs, curve, fleets, foot, policy, readme):
             context.invoke(command)
 
 
@@ -81,6 +82,17 @@ def half(rounds: int, seconds: int) -> None:
         asyncio.run(world.make_peps())
         found = half_load.measure(world, rounds=rounds, seconds=seconds)
     keep("half-load", half_load.lines(found))
+
+
+@bench.command("needs")
+@rounds_option
+@seconds_option
+def with_needs(rounds: int, seconds: int) -> None:
+    """The fast path with needs on every cell against none, and memory with 10,000 client addresses."""
+    with make_world() as world:
+        world.populate(1000)
+        found = needs.measure(world, rounds=rounds, seconds=seconds)
+    keep("needs", needs.lines(*found))
 
 
 @bench.command()

@@ -4,17 +4,23 @@ here.
 
 import asyncio
 import random
+import time
 import xml.etree.ElementTree as ET
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from sidecar.domain.sessions import Method, Proof
+from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
+from sidecar.policy.needs.facts import Facts
+from sidecar.sources.policy_files import read_policy_files
 from sidecar.store.connection import Store
 from sidecar.store.users import Users
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.verify import Verifier
-from tests.bench import curves, fleet, policies, restore, table, users, wire
+from tests.bench import curves, fleet, needs, policies, restore, table, users, wire
 from tests.bench.load import Run, read_run
 from tests.bench.plot import svg
 from tests.bench.processes import cpu_of
@@ -63,6 +69,8 @@ async def test_people_are_as_the_store_reads_them(real_redis_url: str) -> None:
             assert (record.role, record.email, record.epoch) == (person.role, person.email, 1)
             assert set(record.sessions) == {person.session}
             assert record.status == "active"
+            (session,) = record.sessions.values()
+            assert [(proof.method, proof.at) for proof in session.methods] == [("password", session.signed_in_at)]
     finally:
         await store.close()
 
@@ -80,6 +88,23 @@ def test_the_gateways_call_is_as_large_as_a_real_one(asked: list[users.CheckCase
     request = wire.gateway_check(asked[0])
     assert len(request.raw.split(b"\r\n\r\n")[0].split(b"\r\n")) - 1 >= 12
     assert 850 <= len(request.raw) <= 1300
+
+
+def test_needs_on_every_cell_are_met_by_the_benchs_requests(
+    policy: policies.Policy, asked: list[users.CheckCase], tmp_path: Path
+) -> None:
+    folder = needs.write_needs(policy, tmp_path / "needs")
+    generation = compile_policy(read_policy_files(folder, policy.model).files, proof=ProofScope.NONE).generation
+    assert generation is not None
+    now = time.time()
+    facts = Facts((Proof(Method.PASSWORD, "", int(now)),), int(now), now, ip_address(needs.CLIENT.decode()))
+    number = generation.needs.class_of(facts)
+    for each in asked:
+        requirement = generation.needs.of(each.person.role, each.spot.section, each.spot.action)
+        assert (requirement is not None) is each.allowed
+        assert requirement is None or requirement.meets(number)
+    many = needs.with_addresses([wire.gateway_check(each) for each in asked])
+    assert len({one.raw.partition(b"X-Forwarded-For: ")[2].partition(b"\r")[0] for one in many}) == needs.ADDRESSES
 
 
 def test_every_dialect_has_a_right_answer(asked: list[users.CheckCase]) -> None:

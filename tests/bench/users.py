@@ -110,6 +110,8 @@ def _write(pipe: Any, person: User) -> None:
         pipe.sadd(f"{account}:admins", person.id)
     pipe.hset(f"{account}:u:{person.id}", mapping=fields)
     pipe.zadd(f"{account}:us:{person.id}", {person.session: (now + 30 * DAY) * 1000})
+    facts = {"u": person.id, "tv": 1, "at": now * 1000, "by": f"password::{now * 1000}"}
+    pipe.hset(f"{account}:s:{person.session}", mapping=facts)
     pipe.sadd(f"{account}:members", person.id)
     pipe.hset(f"{account}:em", person.email, person.id)
     pipe.set(f"afternoon:{person.id}", json.dumps({"role": person.role, "epoch": 1, "active": True}))
