@@ -131,7 +131,7 @@ class DecisionPoint:
             return decision
         now = self.clock()
         facts = self._classes.of(generation, identity, now)
-        return decide_need(generation, requirement, facts, client, role=role, allowed=decision, now=now)
+        return decide_need(generation, requirement, facts, client, role=role, allowed=decision, now=now + self.leeway)
 
     def class_of(self, generation: Generation, identity: Identity, client: Address | None) -> int:
         """Return the class of the facts that are known of a caller now (`Needs.class_of`)."""

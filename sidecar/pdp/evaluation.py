@@ -160,7 +160,7 @@ def evaluate(
     if requirement is None:
         return decision
     facts, client = facts_class(generation, resolved, circumstances)
-    now = 0.0 if circumstances is None else circumstances.now
+    now = 0.0 if circumstances is None else circumstances.now + circumstances.leeway
     return decide_need(generation, requirement, facts, client, role=role, allowed=decision, now=now)
 
 

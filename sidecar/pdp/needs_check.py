@@ -75,7 +75,7 @@ def class_of(
     The class ends at ``now`` at the boundary itself.
     """
     needs = generation.needs
-    counted, until = counting_proofs(record, proofs, now)
+    counted, until = counting_proofs(record, proofs, now, leeway)
     facts = Facts(counted, signed_in_at, now, None, record.labels, leeway)
     base, boundary = needs.base_of(facts)
     methods = tuple(sorted({proof.method.value for proof in counted if proof.at <= now + leeway}))
@@ -89,10 +89,13 @@ def class_of_nothing(generation: Generation) -> FactsClass:
     return FactsClass(generation.id, None, base, 0.0, FOREVER, needs.partition.known(base, ()))
 
 
-def counting_proofs(record: UserRecord, proofs: tuple[Proof, ...], now: float) -> tuple[tuple[Proof, ...], float]:
+def counting_proofs(
+    record: UserRecord, proofs: tuple[Proof, ...], now: float, leeway: float = 0.0
+) -> tuple[tuple[Proof, ...], float]:
     """Return the proofs that count for needs, and the next instant at which one more counts (R37).
 
-    A device that the user no longer has counts never. A recovery code counts as soon as any device does.
+    A device that the user no longer has counts never. A recovery code counts as soon as any device does. The store's
+    clock sets when a device counts, so that a clock that is behind by ``leeway`` delays none.
     """
     counted, until = [], FOREVER
     for proof in proofs:
@@ -102,10 +105,10 @@ def counting_proofs(record: UserRecord, proofs: tuple[Proof, ...], now: float) -
             counts_at = min(record.factors.values(), default=FOREVER)
         else:
             counts_at = 0
-        if counts_at <= now:
+        if counts_at <= now + leeway:
             counted.append(proof)
         else:
-            until = min(until, counts_at)
+            until = min(until, counts_at - leeway)
     return tuple(counted), until
 
 
@@ -119,7 +122,10 @@ def decide_need(
     allowed: Decision,
     now: float,
 ) -> Decision:
-    """Return the decision of a cell that a rule allows, in a class of facts at an address."""
+    """Return the decision of a cell that a rule allows, in a class of facts at an address.
+
+    ``now``: with the leeway of the class.
+    """
     needs = generation.needs
     known, number = facts.known, facts.base
     if client is not None:

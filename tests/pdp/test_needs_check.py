@@ -98,6 +98,22 @@ def test_R37_the_instant_a_factor_counts_from_is_a_boundary() -> None:
     assert check(world).allowed
 
 
+def test_R37_a_clock_that_is_behind_delays_no_factor() -> None:
+    """The store's clock sets the instant, and two clocks differ by up to the leeway."""
+    for ahead, allowed in ((0, True), (5, True), (6, False)):
+        world = NeedsWorld("second-factor", leeway=5.0)
+        world.enter(PASSWORD, CODE, factors={TOTP: NOW + ahead})
+        decision = check(world)
+        assert decision.allowed is allowed
+        assert decision.valid_until == (FOREVER if allowed else NOW + 1)
+        assert allowed or decision.reason is Reason.CONDITION_UNMET
+        world.now += 1.0
+        assert check(world).allowed
+    world = NeedsWorld("second-factor", leeway=5.0)
+    world.enter(PASSWORD, factors={TOTP: NOW + 5})
+    assert check(world).reason is Reason.STEP_UP_REQUIRED, "a step-up would do"
+
+
 def test_R40_an_answer_ends_at_the_next_boundary_of_age() -> None:
     world = NeedsWorld("recent-sign-in | office")
     decision = check(world)
