@@ -12,19 +12,42 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyotp
+
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import read_policy_files
 from tests.chaos.faults import SLACK, Doubt, Faults, Settlement, Window
 from tests.chaos.rig import LEASE
+from tests.chaos.stepped_clock import SteppedClock
 from tests.chaos.truth import Expected, History, PolicyState, Token, UserState, rightly
 from tests.live.support import PASSWORD, Answer, Http, Person, Process
 
 ROLES = ("accountant", "developer", "marketer", "account-administrator")
 SPOTS = tuple((section, "view") for section in ("users", "billing", "analytics", "integration", "media-library"))
+CONDITIONS = """[second_factor]
+wait = "0s"
+[conditions.second-factor]
+second_factor = true
+"""
+NEED = ("needs, *, analytics, view, second-factor", ("analytics", "view"))
+"""Line of needs.csv that the run adds and removes, and its cell. The row tests it."""
+
+NEED_ROW = "deny, accountant, analytics, view, without second-factor"
+MOST_STEP = 2.0
+"""Seconds from the machine's clock. Two sidecars then differ by less than the leeway of tokens and proofs, 5 s."""
+
 TOKENS_KEPT = 8
 FORMER = 8
 """Removed users of whom is asked on: an older dump brings them back."""
 UNAVAILABLE = "store_unavailable"
+
+
+@dataclass
+class Device:
+    """An authenticator app, and the recovery codes that came with it and are not used. Its own codes need time."""
+
+    id: str
+    codes: list[str]
 
 
 @dataclass
@@ -37,11 +60,17 @@ class Member:
     tokens: list[Token]
     issued: int = 1
     doubt: Doubt | None = None
+    device: Device | None = None
 
     @property
     def live(self) -> list[Token]:
         state = self.history.now
         return [token for token in self.tokens if token.epoch == state.epoch and token.number not in state.ended]
+
+    @property
+    def proven(self) -> list[Token]:
+        """Live tokens whose session has shown a second factor."""
+        return [token for token in self.live if token.number in self.history.now.proven]
 
     def issue(self, text: str, epoch: int) -> None:
         self.tokens = [*self.tokens[-TOKENS_KEPT + 1 :], Token(text, epoch, self.issued)]
@@ -84,6 +113,7 @@ class Mixed:
         self.former: list[Member] = []
         self.calm = asyncio.Event()
         self.calm.set()
+        self.clocks: Sequence[SteppedClock] = ()
         self._faults: Faults | None = None
         self._changing = 0
         self.revision = 0
@@ -99,6 +129,7 @@ class Mixed:
             for number in range(people):
                 group.create_task(self._live(number, self._chance()))
             group.create_task(self._edit_policy(self._chance()))
+            group.create_task(self._step_clocks(self._chance()))
             for _ in range(clients):
                 group.create_task(self._ask(self._chance()))
             if faults is not None:
@@ -119,7 +150,10 @@ class Mixed:
     def states(self) -> Mapping[str, UserState]:
         """Acknowledged role and status of each user, by id; without those that a change under way makes uncertain."""
         certain = [member for member in (*self.members, *self.former) if not member.history.open]
-        return {member.person.id: replace(member.history.now, epoch=0, ended=frozenset()) for member in certain}
+        return {
+            member.person.id: replace(member.history.now, epoch=0, ended=frozenset(), proven=frozenset())
+            for member in certain
+        }
 
     async def settle(self, lost: bool) -> None:
         """After a fault."""
@@ -149,6 +183,8 @@ class Mixed:
             self._sign_out: 2,
             self._leave: 1,
         }
+        if self._faults is None:  # an older dump would bring factors back, and its users are settled by passwords
+            ways |= {self._enrol: 4, self._step_up: 6, self._unenrol: 3}
         while not self._stop.is_set():
             await self.calm.wait()
             member = self.members[number]
@@ -239,12 +275,14 @@ class Mixed:
         if not member.live:
             return
         token, new = member.live[-1], f"{chance.random()} green bottles on a wall"
-        epoch = member.history.now.epoch + 1
+        epoch, proven = member.history.now.epoch + 1, member.history.now.proven
+        if token.number in proven:  # the new session inherits what the old one has shown
+            proven |= {member.issued}
         body = {"old_password": member.password, "new_password": new}
         answer = await self._change(
             "password",
             member,
-            replace(member.history.now, epoch=epoch),
+            replace(member.history.now, epoch=epoch, proven=proven),
             lambda: self.http.ask(
                 "POST", "/v1/me/password", token=token.text, url=self._url(chance), headers=_from(chance), json=body
             ),
@@ -259,6 +297,9 @@ class Mixed:
         form = {"grant_type": "password", "username": member.person.email, "password": member.password}
         url, sent = self._url(chance), time.monotonic()
         answer = await self.http.ask("POST", "/token", url=url, headers=_from(chance), data=form)
+        if member.device is not None and answer.status == 400 and answer.body["error"] == "mfa_required":
+            await self._second_step(member, answer.body["mfa_token"], url, chance)
+            return
         met = self._faults and self._faults.windows.over(sent, time.monotonic())
         if answer.status == 200 and not met:
             self.report.changes["sign-in"] += 1
@@ -267,6 +308,81 @@ class Mixed:
             self.report.unavailable += not met
         elif answer.status != 429 and not met:
             self.report.wrong.append(f"sign-in of {member.person.email}: {answer.status} {answer.body}")
+
+    async def _second_step(self, member: Member, challenge: str, url: str, chance: random.Random) -> None:
+        """Sign in with a recovery code, if one is left. No question has this token before the answer."""
+        assert member.device is not None
+        if not member.device.codes:
+            return
+        form = {"grant_type": "urn:policy-sidecar:mfa", "mfa_token": challenge}
+        form["recovery_code"] = member.device.codes.pop()
+        state = member.history.now
+        answer = await self._change(
+            "second step",
+            member,
+            replace(state, proven=state.proven | {member.issued}),
+            lambda: self.http.ask("POST", "/token", url=url, headers=_from(chance), data=form),
+        )
+        if answer is not None:
+            member.issue(answer.body["access_token"], state.epoch)
+
+    async def _enrol(self, member: Member, chance: random.Random) -> None:
+        """An authenticator app. Its confirmation is a proof of the session."""
+        if member.device is not None or not member.live:
+            return
+        token, url = member.live[-1], self._url(chance)
+        added = await self.http.ask("POST", "/v1/me/factors/totp", token=token.text, url=url)
+        if added.status != 201:
+            self._unexpected("a new factor", member, added)
+            return
+        path, code = f"/v1/me/factors/{added.body['id']}/confirm", pyotp.TOTP(added.body["secret"]).now()
+        state = replace(member.history.now, proven=frozenset({token.number}))
+        confirmed = await self._change(
+            "enrolment",
+            member,
+            state,
+            lambda: self.http.ask("POST", path, token=token.text, url=self._url(chance), json={"code": code}),
+        )
+        if confirmed is not None:
+            member.device = Device(added.body["id"], list(confirmed.body["recovery_codes"]))
+
+    async def _step_up(self, member: Member, chance: random.Random) -> None:
+        """One session of several. A code is used, whatever the answer says."""
+        if member.device is None or not member.device.codes or not member.live:
+            return
+        token, url = chance.choice(member.live), self._url(chance)
+        options = await self.http.ask("POST", "/v1/session/step-up/options", token=token.text, url=url)
+        if options.status != 200:
+            self._unexpected("a challenge", member, options)
+            return
+        body = {"challenge": options.body["challenge"], "recovery_code": member.device.codes.pop()}
+        state = member.history.now
+        await self._change(
+            "step-up",
+            member,
+            replace(state, proven=state.proven | {token.number}),
+            lambda: self.http.ask("POST", "/v1/session/step-up", token=token.text, url=self._url(chance), json=body),
+        )
+
+    async def _unenrol(self, member: Member, chance: random.Random) -> None:
+        """The last factor: with it go the recovery codes, and what every session has shown."""
+        if member.device is None or not member.proven:
+            return
+        token, path = chance.choice(member.proven), f"/v1/me/factors/{member.device.id}"
+        removed = await self._change(
+            "factor removal",
+            member,
+            replace(member.history.now, proven=frozenset()),
+            lambda: self.http.ask("DELETE", path, token=token.text, url=self._url(chance)),
+        )
+        if removed is not None:
+            member.device = None
+
+    def _unexpected(self, what: str, member: Member, answer: Answer) -> None:
+        if answer.status == 503:
+            self.report.unavailable += 1
+        elif answer.status != 429:
+            self.report.wrong.append(f"{what} of {member.person.email}: {answer.status} {answer.body}")
 
     async def _sign_out(self, member: Member, chance: random.Random) -> None:
         """All sessions but one."""
@@ -308,18 +424,27 @@ class Mixed:
         self.report.changes["join"] += 1
         return Member(person, PASSWORD, History(UserState(role)), [Token(person.access, 1, 0)])
 
+    # Clocks ----------------------------------------------------------------------------------------------------------
+
+    async def _step_clocks(self, chance: random.Random) -> None:
+        """Step the wall clock of one sidecar, within what two clocks may differ by: no decision changes."""
+        while self.clocks and not self._stop.is_set():
+            chance.choice(self.clocks).step(chance.uniform(-MOST_STEP, MOST_STEP))
+            self.report.changes["clock step"] += 1
+            await asyncio.sleep(chance.uniform(0.2, 1.0))
+
     # The policy ------------------------------------------------------------------------------------------------------
 
     async def _edit_policy(self, chance: random.Random) -> None:
-        """A rule and its expectations, there and back; in force when both sidecars say so."""
+        """A rule or a need, with its expectations, there and back; in force when both sidecars say so."""
         while not self._stop.is_set():
             await asyncio.sleep(chance.uniform(0.5, 1.5))
             await self.calm.wait()
-            wanted = self._edited()
+            name, wanted = ("need", self._need_edited()) if chance.random() < 0.5 else ("policy", self._edited())
             self.policies.begin(time.monotonic(), wanted)
             await self._in_force(wanted.generation)
             self.policies.acknowledge(time.monotonic())
-            self.report.changes["policy"] += 1
+            self.report.changes[name] += 1
 
     def _edited(self) -> PolicyState:
         rule = "p, marketer, billing, view, allow\n"
@@ -334,11 +459,20 @@ class Mixed:
         _put(rules, rules.read_text() + rule if gives else rules.read_text().replace(rule, ""))
         return self._compiled()
 
+    def _need_edited(self) -> PolicyState:
+        """Row and line: a sidecar that reads one of them alone rejects the files."""
+        needs, expected = self.policy / "needs.csv", self.policy / "expectations.csv"
+        adds = NEED[0] not in needs.read_text().splitlines()
+        for path, line in ((expected, NEED_ROW), (needs, NEED[0])):
+            lines = path.read_text().splitlines()
+            _put(path, "\n".join([*lines, line] if adds else [one for one in lines if one != line]) + "\n")
+        return self._compiled()
+
     def _compiled(self) -> PolicyState:
         files = read_policy_files(self.policy, self.model)
         generation = compile_policy(files.files, proof=ProofScope.NONE).generation
         assert generation is not None
-        return PolicyState(generation.id, generation.allowed)
+        return PolicyState(generation.id, generation.allowed, frozenset({NEED[1]} if generation.needs.active else ()))
 
     async def _in_force(self, generation: str) -> None:
         deadline = time.monotonic() + (10 if self._faults is None else 40)
@@ -387,7 +521,8 @@ class Mixed:
             self._judge("json", member, token, spots[0], sent, got, generation)
             return
         for spot, decided in zip(spots, answer.body["decisions"], strict=True):
-            got = (200 if decided["decision"] else 403, decided["reason"])
+            denied = 401 if decided["reason"] == "step_up_required" else 403
+            got = (200 if decided["decision"] else denied, decided["reason"])
             self._judge("json", member, token, spot, sent, got, generation)
 
     async def _authzen(self, member: Member, chance: random.Random) -> None:

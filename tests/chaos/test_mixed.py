@@ -7,7 +7,8 @@ import asyncio
 import os
 import shutil
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import pytest
 
 from sidecar.sources.policy_files import packaged
 from tests.chaos.faults import Faults
-from tests.chaos.mixed import Mixed, Report
+from tests.chaos.mixed import CONDITIONS, Mixed, Report
 from tests.chaos.rig import FULL, RedisServer, Relay
+from tests.chaos.stepped_clock import NoCompilerError, SteppedClock
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, cli, found_account
 
@@ -41,27 +43,37 @@ class Stage:
 
 
 @pytest.fixture
-def stage(start: Start, http: Callable[[Process], Http], tmp_path: Path) -> Callable[[str], Awaitable[Stage]]:
-    """``await stage(url)``. A relay runs on this loop: what blocks is done in threads."""
+def stage(start: Start, http: Callable[[Process], Http], tmp_path: Path) -> Callable[..., Awaitable[Stage]]:
+    """``await stage(url)``. A relay runs on this loop: what blocks is done in threads.
 
-    async def made(url: str) -> Stage:
+    ``clocks``: those of the two sidecars, if they are stepped.
+    """
+
+    async def made(url: str, clocks: Sequence[SteppedClock] = ()) -> Stage:
         shipped, model = packaged()
         policy = tmp_path / "policy"
         shutil.copytree(shipped, policy)
+        (policy / "conditions.toml").write_text(CONDITIONS)
         settings = {
             "REDIS_URL": url,
             "POLICY_DIR": str(policy),
             "MODEL": str(model),
             "TRUSTED_PROXIES": "127.0.0.1",
         }
-        processes = [await asyncio.to_thread(start, **settings) for _ in range(2)]
+        processes = []
+        for number in range(2):
+            with clocks[number].applied() if clocks else nullcontext():
+                own = bool(clocks)  # the fork server's children have its clock
+                processes.append(await asyncio.to_thread(start, own=own, **settings))
         await asyncio.to_thread(found_account, processes[0], seats=20)
         words = ("pep", "create", "chaos", "--account", "Acme", "--rate", "10000")
         made = await asyncio.to_thread(cli, processes[0].settings, *words)
         assert made.returncode == 0, made
         api = http(processes[0])
         ada = await api.sign_in("ada@example.com")
-        return Stage(api, processes, Mixed(api, processes, ada, made.stdout.strip(), policy, model, SEED))
+        mixed = Mixed(api, processes, ada, made.stdout.strip(), policy, model, SEED)
+        mixed.clocks = clocks
+        return Stage(api, processes, mixed)
 
     return made
 
@@ -75,16 +87,24 @@ def judged(report: Report) -> None:
 
 
 async def test_no_answer_is_older_than_its_revision_allows(
-    stage: Callable[[str], Awaitable[Stage]], real_redis_url: str
+    stage: Callable[..., Awaitable[Stage]], real_redis_url: str, tmp_path: Path
 ) -> None:
-    report = await (await stage(real_redis_url)).mixed.run(SECONDS)
+    try:
+        clocks = [SteppedClock(tmp_path, name) for name in ("first", "second")]
+    except NoCompilerError as missing:
+        clocks = []
+        click.echo(f"\nno clock is stepped: {missing}")
+    report = await (await stage(real_redis_url, clocks)).mixed.run(SECONDS)
     judged(report)
-    assert set(report.changes) >= {"role", "password", "sign-in", "policy", "suspend", "resume"}
+    assert set(report.changes) >= {"role", "password", "sign-in", "suspend", "resume"}
+    assert set(report.changes) & {"policy", "need"}
+    assert report.changes["clock step"] > 0 or not clocks
+    assert set(report.changes) >= {"enrolment", "step-up", "factor removal"} or not FULL
     assert report.answers > 100 * SECONDS
 
 
 async def test_R46_R48_store_faults_never_allow_a_denied_request(
-    stage: Callable[[str], Awaitable[Stage]], redis_server: Callable[..., RedisServer]
+    stage: Callable[..., Awaitable[Stage]], redis_server: Callable[..., RedisServer]
 ) -> None:
     server, other = redis_server(), redis_server()
     async with Relay(server.port) as relay:

@@ -47,3 +47,18 @@ def test_an_answer_belongs_to_its_generation() -> None:
     assert right == {"g": {(200, "allowed")}, "h": {(403, "no_rule")}}
     policies.acknowledge(7)
     assert set(rightly(history, policies, TOKEN, ("billing", "view"), (8, 9))) == {"h"}
+
+
+def test_a_need_is_met_by_the_session_that_has_shown_a_factor() -> None:
+    needs = History(PolicyState("g", ALLOWED, frozenset({("billing", "view")})))
+    history = History(UserState("accountant"))
+    for token, proven, right in (
+        (TOKEN, frozenset(), (401, "step_up_required")),
+        (TOKEN, frozenset({1}), (401, "step_up_required")),
+        (TOKEN, frozenset({0}), (200, "allowed")),
+        (None, frozenset({0}), (401, "step_up_required")),
+    ):
+        history.begin(0, UserState("accountant", proven=proven))
+        history.acknowledge(0)
+        assert rightly(history, needs, token, ("billing", "view"), (1, 2)) == {"g": {right}}
+    assert UserState("marketer").answers(TOKEN, needs.now, "billing", "view") == (403, "no_rule")

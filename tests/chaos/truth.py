@@ -78,15 +78,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """``ended`` are numbers of tokens whose session is over."""
+    """``ended`` are numbers of tokens whose session is over, ``proven`` of those that have shown a second factor."""
 
     role: str
     status: str = "active"
     epoch: int = 1
     ended: frozenset[int] = field(default_factory=frozenset)
+    proven: frozenset[int] = field(default_factory=frozenset)
 
-    def answers(self, token: Token | None, allowed: Allowed, section: str, action: str) -> Expected:
-        """To a question with this token, or with none about the user itself (AuthZEN)."""
+    def answers(self, token: Token | None, policy: "PolicyState", section: str, action: str) -> Expected:
+        """To a question with this token, or with none about the user itself (AuthZEN): nothing is proven then."""
         if self.status == "removed":
             return (401, "unknown_user")
         if self.status == "suspended":
@@ -95,15 +96,20 @@ class UserState:
             return (401, "revoked")
         if token is not None and token.number in self.ended:
             return (401, "session_ended")
-        return (200, "allowed") if (section, action) in allowed[self.role] else (403, "no_rule")
+        if (section, action) not in policy.allowed[self.role]:
+            return (403, "no_rule")
+        if (section, action) in policy.needs and (token is None or token.number not in self.proven):
+            return (401, "step_up_required")
+        return (200, "allowed")
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """Generation and its open sections."""
+    """Generation, its open sections, and the cells that need a second factor."""
 
     generation: str
     allowed: Allowed = field(repr=False)
+    needs: frozenset[tuple[str, str]] = frozenset()
 
 
 def rightly(
@@ -115,6 +121,6 @@ def rightly(
 ) -> dict[str, set[Expected]]:
     """Generation -> every right answer by it."""
     return {
-        policy.generation: {state.answers(token, policy.allowed, *spot) for state in users.between(*when)}
+        policy.generation: {state.answers(token, policy, *spot) for state in users.between(*when)}
         for policy in policies.between(*when)
     }
