@@ -29,8 +29,8 @@ wait = "0s"
 [conditions.second-factor]
 second_factor = true
 """
-NEED = ("needs, *, analytics, view, second-factor", ("analytics", "view"))
-"""Line of needs.csv that the run adds and removes, and its cell. The row tests it."""
+NEED = ("needs, accountant, analytics, view, second-factor", ("accountant", "analytics", "view"))
+"""Line of needs.csv that the run adds and removes, and its cell. Not of administrators, who give roles (R11)."""
 
 NEED_ROW = "deny, accountant, analytics, view, without second-factor"
 MOST_STEP = 2.0

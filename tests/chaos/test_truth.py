@@ -50,7 +50,7 @@ def test_an_answer_belongs_to_its_generation() -> None:
 
 
 def test_a_need_is_met_by_the_session_that_has_shown_a_factor() -> None:
-    needs = History(PolicyState("g", ALLOWED, frozenset({("billing", "view")})))
+    needs = History(PolicyState("g", ALLOWED, frozenset({("accountant", "billing", "view")})))
     history = History(UserState("accountant"))
     for token, proven, right in (
         (TOKEN, frozenset(), (401, "step_up_required")),

@@ -98,7 +98,7 @@ class UserState:
             return (401, "session_ended")
         if (section, action) not in policy.allowed[self.role]:
             return (403, "no_rule")
-        if (section, action) in policy.needs and (token is None or token.number not in self.proven):
+        if (self.role, section, action) in policy.needs and (token is None or token.number not in self.proven):
             return (401, "step_up_required")
         return (200, "allowed")
 
@@ -109,7 +109,7 @@ class PolicyState:
 
     generation: str
     allowed: Allowed = field(repr=False)
-    needs: frozenset[tuple[str, str]] = frozenset()
+    needs: frozenset[tuple[str, str, str]] = frozenset()
 
 
 def rightly(
