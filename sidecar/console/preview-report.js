@@ -9,7 +9,7 @@ import { count } from "./titles.js";
  * @typedef {import("./titles.js").Titles} Titles
  * @typedef {{direction: "narrower" | "wider", text: string}} Witness
  * @typedef {{role: string, section: string, action: string, from: string, to: string, users: (Person & {factors?: number})[],
- *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[], asks_factor?: boolean}} Change
+ *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[], needs_factor?: boolean}} Change
  * @typedef {{method: string, path: string, from: string, to: string, opens: boolean}} RouteChange
  * @typedef {{severity: string, code: string, file: string, line: number, column: number, message: string,
  *   hint: string}} Diagnostic
@@ -97,7 +97,7 @@ function line(change, titles) {
   return {
     text: `${titles.role(change.role)}: ${cellTitle(change, titles)}`,
     people: change.users.map(name),
-    without: change.asks_factor ? change.users.filter((user) => user.factors === 0).map(name) : [],
+    without: change.needs_factor ? change.users.filter((user) => user.factors === 0).map(name) : [],
   };
 }
 

@@ -111,11 +111,11 @@ class Matrix(msgspec.Struct, frozen=True):
 class ChangeShown(CellChange, frozen=True, kw_only=True):
     """A changed cell, and the users of the caller's account that it affects.
 
-    ``asks_factor``: the cell needs a second factor after the edit.
+    ``needs_factor``: the cell needs a second factor after the edit.
     """
 
     users: list[Holder]
-    asks_factor: bool = False
+    needs_factor: bool = False
 
 
 class Expectations(msgspec.Struct, frozen=True):

@@ -61,7 +61,7 @@ async def test_R20_an_address_is_one_that_the_key_vouches_for(needy: Pdp, contex
     assert default.body == batch.body, "the batch's default"
 
 
-async def test_R20_properties_prove_no_address_and_a_role_meets_no_need(needy: Pdp) -> None:
+async def test_R20_properties_prove_no_address_and_a_role_no_need(needy: Pdp) -> None:
     asked = media(("user", "mark@acme.example"))
     claimed = {name: {**one, "properties": OFFICE} for name, one in asked.items() if name != "context"}
     assert (await needy.ask(EVALUATION, claimed)).body["decision"] is False

@@ -72,10 +72,10 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
 
 def _shown(change: CellChange, holders: Sequence[Mapping[str, str | int]], draft: Generation | None) -> dict[str, Any]:
     shown = {**msgspec.to_builtins(change), "users": holders[:PER_CHANGE]}
-    return {**shown, "asks_factor": True} if draft is not None and _asks_factor(draft, change) else shown
+    return {**shown, "needs_factor": True} if draft is not None and _needs_factor(draft, change) else shown
 
 
-def _asks_factor(draft: Generation, change: CellChange) -> bool:
+def _needs_factor(draft: Generation, change: CellChange) -> bool:
     """Return True if only a second factor meets one of the lines of an allowed cell."""
     if change.after != ALLOW or draft.needs.of(change.role, change.section, change.action) is None:
         return False
