@@ -1,6 +1,6 @@
 """Needs through every gateway: a proof that is too old, the step-up on one replica, and the user's network.
 
-Clients have their own loopback addresses, so that the gateway's, 127.0.0.1, is the only trusted proxy's.
+Clients have their own loopback addresses, which are no trusted proxy's.
 """
 
 import json
@@ -25,6 +25,8 @@ from tests.policy.needs_policies import with_needs
 
 ANALYTICS = "/dashboard/analytics/"
 INSIDE, OUTSIDE, GATEWAY = "127.0.0.20", "127.0.0.40", "127.0.0.1"
+PROXY = "127.0.0.2"
+"""A trusted proxy before the gateway. Envoy appends its own address instead of 127.0.0.1, so that this is another."""
 HTML = "Accept: text/html,application/xhtml+xml;q=0.9"
 SIXTEEN_MINUTES_MS = 16 * 60 * 1000
 
@@ -74,7 +76,7 @@ def replicas(bench: Bench) -> Iterator[Replicas]:
         (folder / name).write_bytes(data)
     settings = {"POLICY_DIR": str(folder), "MODEL": str(folder / "model.conf")}
     with ExitStack() as stack:
-        trusting = settings | {"TRUSTED_PROXIES": GATEWAY}
+        trusting = settings | {"TRUSTED_PROXIES": f"{GATEWAY},{PROXY}"}
         first, second = (stack.enter_context(bench.another_sidecar(**trusting)) for _ in range(2))
         distrustful = stack.enter_context(bench.another_sidecar(**settings))
         for sidecar in (first, second, distrustful):
@@ -180,7 +182,7 @@ def inside(gateway: str, token: str) -> tuple[bytes, str]:
     Over gRPC the peer is the source that Envoy sends, so that only a proxy before Envoy can report a user.
     """
     if gateway == "envoy-grpc":
-        return bearer(token, ANALYTICS, f"X-Forwarded-For: {INSIDE}"), GATEWAY
+        return bearer(token, ANALYTICS, f"X-Forwarded-For: {INSIDE}"), PROXY
     return bearer(token, ANALYTICS), INSIDE
 
 
