@@ -54,6 +54,14 @@ def refused(admin: "redis.Redis") -> list[str]:
     return [str(one["object"]) for one in admin.acl_log() if "client" not in str(one["object"]).lower()]
 
 
+def add_waiting_factor(admin: "redis.Redis") -> None:
+    """Give the only user a second factor that does not count yet (R37)."""
+    ((home, user),) = [key.split(":u:") for key in admin.keys("*:u:*")]
+    factor, tomorrow_ms = f"totp_{'a' * 16}", 4_000_000_000_000
+    admin.hset(f"{home}:factors:{user}", factor, tomorrow_ms)
+    admin.hset(f"{home}:f:{factor}", mapping={"u": user, "sealed": "x", "name": "Phone", "created": "1", "step": "1"})
+
+
 def test_every_verb_runs_with_the_least_rights(
     at_store: Callable[..., object],
     admin: "redis.Redis",
@@ -84,6 +92,9 @@ def test_every_verb_runs_with_the_least_rights(
     runs("user", "review", "--account", "Acme", "--all-as-stored")
     runs("user", "remove", "bob@acme.example", "--account", "Acme")
     runs("user", "reset-password", "ada@acme.example", "--account", "Acme")
+    add_waiting_factor(admin)
+    runs("user", "confirm-factor", "ada@acme.example", "--account", "Acme")
+    runs("user", "reset-factors", "ada@acme.example", "--account", "Acme")
     runs("pep", "create", "nginx", "--account", "Acme")
     runs("pep", "list", "--account", "Acme")
     runs("pep", "revoke", re.findall(r"pep_\w+", runs("pep", "list", "--account", "Acme"))[0], "--account", "Acme")

@@ -212,6 +212,9 @@ AROUND = {
 operator's checks of one server; the recovery of a closed partition (R48).
 """
 
+OF_A_REQUEST = ("call", "self", "question", "context", "circumstances")
+"""Names of values of a request, whose `client` is the user's address or the caller."""
+
 
 def bypasses(root):
     found = []
@@ -223,7 +226,7 @@ def bypasses(root):
             if (
                 isinstance(node, ast.Attribute)
                 and node.attr == "client"
-                and not (isinstance(node.value, ast.Name) and node.value.id in ("call", "self"))
+                and not (isinstance(node.value, ast.Name) and node.value.id in OF_A_REQUEST)
                 and name.startswith(("pdp/", "identity/", "http/", "gateways/", "api/"))
             ):
                 found.append(f"{name}:{node.lineno} .client")

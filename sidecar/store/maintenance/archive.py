@@ -147,7 +147,10 @@ def validate(archived: Iterable[ArchivedAccount], rules: ArchiveRules, taken: in
 def snapshot(one: ArchivedAccount) -> Snapshot:
     """Return the account as `fsck` finds it after a restore: indexes are built from records, sessions are dropped."""
     rows = [row.seq for row in one.rows]
-    users = [{**fields, "id": uid, "pw": "1", "sessions": []} for uid, fields in one.users]
+    users = [
+        {**fields, "id": uid, "pw": "1", "sessions": [], "factors": _factors_of(one, uid), "codes": "0"}
+        for uid, fields in one.users
+    ]
     return Snapshot(
         one.account,
         {
@@ -161,6 +164,14 @@ def snapshot(one: ArchivedAccount) -> Snapshot:
             "log": [len(rows), f"{rows[0]}-0" if rows else "", f"{rows[-1]}-0" if rows else ""],
         },
     )
+
+
+def _factors_of(one: ArchivedAccount, uid: str) -> list[list[str]]:
+    return [
+        [factor, fields["counts"], uid, "1", fields.get("step", ""), fields.get("count", "")]
+        for factor, fields in one.factors
+        if fields["u"] == uid
+    ]
 
 
 Problem = tuple[str, str]
