@@ -19,12 +19,14 @@ from sidecar.sources.policy_files import packaged, read_policy_files
 from tests.gateways.rig.bench import Bench, Lane
 from tests.gateways.rig.judge import reason_of
 from tests.gateways.rig.outcomes import BILLING
-from tests.gateways.rig.people import COOKIE, EMAIL, PASSWORD, SidecarProcess, sign_in
+from tests.gateways.rig.people import COOKIE, EMAIL, PASSWORD, SidecarProcess, join, sign_in
 from tests.gateways.rig.rows import request
 from tests.policy.needs_policies import with_needs
 
 ANALYTICS = "/dashboard/analytics/"
 INSIDE, OUTSIDE, GATEWAY = "127.0.0.20", "127.0.0.40", "127.0.0.1"
+NINA = "nina"
+"""An accountant of these tests alone: of the cast's sessions, the 21st would end the first."""
 PROXY = "127.0.0.2"
 """A trusted proxy before the gateway. Envoy appends its own address instead of 127.0.0.1, so that this is another."""
 HTML = "Accept: text/html,application/xhtml+xml;q=0.9"
@@ -49,6 +51,7 @@ FORGED = (
     (f"x-forwarded-for: {INSIDE}", "Connection: X-Forwarded-For"),
     (f"X-Real-IP: {INSIDE}", f"Forwarded: for={INSIDE}", f"X-Original-Forwarded-For: {INSIDE}"),
     (f"X-Client-IP: {INSIDE}", f"True-Client-IP: {INSIDE}", f"X-Envoy-External-Address: {INSIDE}"),
+    (f"X-Forwarded-For: {INSIDE},", f"CF-Connecting-IP: {INSIDE}"),
 )
 
 
@@ -74,6 +77,7 @@ def replicas(bench: Bench) -> Iterator[Replicas]:
     folder.mkdir()
     for name, data in with_needs(read_policy_files(*packaged()).files, NEEDS, ROWS, CONDITIONS).items():
         (folder / name).write_bytes(data)
+    join(bench.sidecar, bench.cast.tokens["account-administrator"], NINA, "accountant")
     settings = {"POLICY_DIR": str(folder), "MODEL": str(folder / "model.conf")}
     with ExitStack() as stack:
         trusting = settings | {"TRUSTED_PROXIES": f"{GATEWAY},{PROXY}"}
@@ -85,11 +89,11 @@ def replicas(bench: Bench) -> Iterator[Replicas]:
 
 
 def signed_in(bench: Bench, *, ago_ms: int = 0) -> str:
-    """Return the token of a new session of the accountant. ``ago_ms``: its proofs are as old.
+    """Return the token of a new session of Nina. ``ago_ms``: its proofs are as old.
 
     No sidecar has read the session yet, so that none has a younger copy of it.
     """
-    token = str(sign_in(bench.sidecar, EMAIL.format("accountant"))["access_token"])
+    token = str(sign_in(bench.sidecar, EMAIL.format(NINA))["access_token"])
     if ago_ms:
         session = jwt.decode(token, options={"verify_signature": False})["sid"]
         store = redis.Redis(unix_socket_path=bench.store_socket, decode_responses=True)
