@@ -26,7 +26,7 @@ KEPT = 2
 
 @dataclass
 class Fleet:
-    """Where clients ask, and as whom: ``urls`` of the sidecars that should be up."""
+    """Where clients ask, and with which credentials: ``urls`` of the sidecars that should be up."""
 
     http: Http
     urls: Sequence[str]

@@ -268,7 +268,7 @@ class Faults:
 
 @dataclass
 class Settlement:
-    """The way back of every user: who is held is reviewed, everybody is found as acknowledged and signs in again."""
+    """The way back of every user: the held are reviewed, all are found as acknowledged and signs in again."""
 
     http: Http
     urls: list[str]

@@ -38,7 +38,7 @@ MOST_STEP = 2.0
 
 TOKENS_KEPT = 8
 FORMER = 8
-"""Removed users of whom is asked on: an older dump brings them back."""
+"""Removed users, checked on: an older dump brings them back."""
 UNAVAILABLE = "store_unavailable"
 
 

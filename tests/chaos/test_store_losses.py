@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Scene:
-    """Two sidecars on one store, an administrator, and an accountant who is known to both."""
+    """Two sidecars on one store, an administrator, and an accountant known to both."""
 
     api: Http
     server: RedisServer

@@ -260,7 +260,7 @@ def test_neither_a_directory_nor_a_revision(cli: Cli, folder: Path, name: str) -
 
 @pytest.fixture
 def history(folder: Path) -> Path:
-    """A repository whose last commit grants more."""
+    """A repository with a last commit that grants more."""
     root = folder.parent
     git(root, "init", "-q", "-b", "main")
     git(root, "add", ".")

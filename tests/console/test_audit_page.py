@@ -26,7 +26,7 @@ Visit = Callable[..., Visitor]
 
 @pytest.fixture
 def bob(account: Account) -> Person:
-    """Return a member whose role was changed."""
+    """Return a member with a changed role."""
     bob = account.join("Bob Berg", "marketer")
     account.ask("PATCH", f"/v1/users/{bob.id}", {"role": "accountant"})
     return bob
