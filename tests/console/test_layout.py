@@ -11,11 +11,14 @@ pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Visitor]
 ON_TOP = """(one) => { const at = one.getBoundingClientRect();
-  return [0.1, 0.5, 0.9].every((share) => {
+  one.style.pointerEvents = "auto";
+  const found = [0.1, 0.5, 0.9].every((share) => {
     const y = at.top + share * at.height;
     const seen = document.elementFromPoint(at.left + at.width / 2, y);
     return y > 0 && y < innerHeight && one.contains(seen);
-  }) }"""
+  });
+  one.style.pointerEvents = ""; return found }"""
+"""An announcement lets clicks pass, and `elementFromPoint` finds only what takes them."""
 OVERLAP = """(row) => { const range = document.createRange(); range.selectNodeContents(row.querySelector("th"));
   const button = row.querySelector("button").getBoundingClientRect();
   return [...range.getClientRects()].some((at) => at.width > 0
