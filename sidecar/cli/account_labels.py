@@ -9,11 +9,18 @@ from sidecar.cli.output import answer_no, json_option, print_json, usage_error
 from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.domain.labels import MAX_LABELS, read_label, text_of
 from sidecar.domain.sessions import Method
-from sidecar.domain.users import ADMINISTRATOR
+from sidecar.domain.users import ADMINISTRATOR, Account
 from sidecar.identity.factors.passkeys import Passkeys
 from sidecar.policy.needs.lint import ENROLLABLE, KEPT, locks_out
 from sidecar.server.admin_context import AdminContext
-from sidecar.store.account_labels import AccountLabels, LabelsOutcome, LabelsSet, LabelsUnchanged, TooManyLabels
+from sidecar.store.account_labels import (
+    AccountLabels,
+    LabelsDiffer,
+    LabelsOutcome,
+    LabelsSet,
+    LabelsUnchanged,
+    TooManyLabels,
+)
 from sidecar.store.outcomes import ActorChanged, NoAccount
 
 
@@ -35,6 +42,14 @@ def label(account: str, labels: tuple[str, ...], as_json: bool, **flags: str | N
 
     async def job(operator: AdminContext) -> LabelsOutcome:
         found = await account_of(operator, account)
+        outcome = await change_of(operator, found)
+        while isinstance(outcome, LabelsDiffer):  # another operator was faster: check again
+            outcome = await change_of(operator, await account_of(operator, account))
+        if isinstance(outcome, LabelsSet | LabelsUnchanged):
+            await operator.people.fleet.wait_applied(outcome.position)
+        return outcome
+
+    async def change_of(operator: AdminContext, found: Account) -> LabelsOutcome:
         after = {name: value for name, value in {**found.labels, **changes}.items() if value}
         if locks_out(needs, found.labels, after, methods):
             lines = needs.lines_of(ADMINISTRATOR, *KEPT)
@@ -42,10 +57,7 @@ def label(account: str, labels: tuple[str, ...], as_json: bool, **flags: str | N
                 f"no administrator of {found.name} could manage users any more: "
                 f"needs.csv:{lines[-1].line} asks for a label; change that line first"
             )
-        outcome = await AccountLabels(operator.store).change(found.id, changes, OPERATOR)
-        if isinstance(outcome, LabelsSet | LabelsUnchanged):
-            await operator.people.fleet.wait_applied(outcome.position)
-        return outcome
+        return await AccountLabels(operator.store).change(found.id, changes, OPERATOR, expected=found.labels)
 
     outcome = run_with_store(settings, job)
     match outcome:
@@ -58,7 +70,7 @@ def label(account: str, labels: tuple[str, ...], as_json: bool, **flags: str | N
                 )
         case TooManyLabels():
             raise answer_no(f"an account has at most {MAX_LABELS} labels: remove one with NAME=")
-        case NoAccount() | ActorChanged():
+        case NoAccount() | ActorChanged() | LabelsDiffer():
             raise answer_no(f"the account {account!r} is gone")
         case _:
             assert_never(outcome)

@@ -27,7 +27,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with a last commit that grants more. The branches `main` and `origin/main` are at the commit before."""
+    """A repository with a last commit that grants more. `main` and `origin/main` are at the commit before."""
     shutil.copytree(ROOT / "policy", tmp_path / "policy")
     shutil.copy(ROOT / "model.conf", tmp_path)
     git(tmp_path, "init", "-q", "-b", "topic")

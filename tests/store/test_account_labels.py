@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.domain.labels import MAX_LABELS
 from sidecar.domain.users import Actor, Status
-from sidecar.store.account_labels import AccountLabels, LabelsSet, LabelsUnchanged, TooManyLabels
+from sidecar.store.account_labels import AccountLabels, LabelsDiffer, LabelsSet, LabelsUnchanged, TooManyLabels
 from sidecar.store.integrity.feed_entries import change_of
 from sidecar.store.live.change_feed import FeedReset
 from sidecar.store.live.record_cache import RecordCache
@@ -29,6 +29,17 @@ async def test_labels_are_set_replaced_and_removed(town):
     assert (await change(town, admin.account, plan="", gone="")).account.labels == {"region": "eu"}
     assert (await change(town, admin.account, region="")).account.labels == {}
     assert (await town.accounts.find(admin.account)).labels == {}
+
+
+async def test_labels_other_than_the_expected_ones_are_left(town):
+    admin = await town.account()
+    await change(town, admin.account, plan="pro")
+    labels = AccountLabels(town.store)
+    assert await labels.change(admin.account, {"plan": ""}, OPERATOR, expected={}) == LabelsDiffer()
+    assert (await town.accounts.find(admin.account)).labels == {"plan": "pro"}
+    done = await labels.change(admin.account, {"plan": ""}, OPERATOR, expected={"plan": "pro"})
+    assert isinstance(done, LabelsSet)
+    assert done.account.labels == {}
 
 
 async def test_every_record_of_the_account_holds_them(town):
