@@ -74,8 +74,8 @@ async def sign_in(call: Request[SignInBody]) -> Response | Problem:
     refused = refuse_other_page(call)
     if refused is not None:
         return refused
-    account = call.body.account
-    claim = SignIn(call.body.username, call.body.password, account if isinstance(account, str) and account else None)
+    account = call.body.account if isinstance(call.body.account, str) else ""
+    claim = SignIn(call.body.username, call.body.password, account or None, browser=True)
     outcome = await call.app.people.login.sign_in(claim, call.client)
     count_login(call, outcome)
     if isinstance(outcome, SecondFactorRequired):

@@ -181,11 +181,12 @@ async def preview(call: Request[PreviewBody]) -> Response | Problem:
     roster = await call.app.people.users.roster(account)
     if isinstance(roster, NoAccount):
         return not_found("account")
-    people: dict[str, list[dict[str, str | int]]] = {}
+    people: dict[str, list[dict[str, str | int | bool]]] = {}
     for member in roster.members:
         if member.record.status is Status.EXPIRED:
             continue
-        holder = {**msgspec.to_builtins(to_person(member.record)), "factors": len(member.record.factors)}
+        facts = {"factors": len(member.record.factors), "token_only": member.token_only}
+        holder = {**msgspec.to_builtins(to_person(member.record)), **facts}
         people.setdefault(member.record.role, []).append(holder)
     outcome = await call.app.previews.preview(account, call.policy, edited, people)
     match outcome:

@@ -6,9 +6,10 @@ import { count } from "./titles.js";
 
 /**
  * @typedef {import("./explanation.js").Person} Person
+ * @typedef {Person & {factors?: number, token_only?: boolean}} Holder
  * @typedef {import("./titles.js").Titles} Titles
  * @typedef {{direction: "narrower" | "wider", text: string}} Witness
- * @typedef {{role: string, section: string, action: string, from: string, to: string, users: (Person & {factors?: number})[],
+ * @typedef {{role: string, section: string, action: string, from: string, to: string, users: Holder[],
  *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[], needs_factor?: boolean}} Change
  * @typedef {{method: string, path: string, from: string, to: string, opens: boolean}} RouteChange
  * @typedef {{severity: string, code: string, file: string, line: number, column: number, message: string,
@@ -32,8 +33,9 @@ import { count } from "./titles.js";
  */
 
 /**
- * Changed cell in words. `people`: the affected users by name. `without`: those who lack a second factor that is needed.
- * @typedef {{text: string, people: string[], without: string[]}} ChangeLine
+ * Changed cell in words. `people`: the affected users by name. Of those who lack a second factor that
+ * is needed, `without` can enrol one, and `tokenOnly` have only ever signed in by /token.
+ * @typedef {{text: string, people: string[], without: string[], tokenOnly: string[]}} ChangeLine
  */
 
 /**
@@ -94,10 +96,12 @@ export function changes(found, to, titles) {
 function line(change, titles) {
   /** @param {Person} user */
   const name = (user) => user.name || user.email;
+  const lacking = change.needs_factor ? change.users.filter((user) => user.factors === 0) : [];
   return {
     text: `${titles.role(change.role)}: ${cellTitle(change, titles)}`,
     people: change.users.map(name),
-    without: change.needs_factor ? change.users.filter((user) => user.factors === 0).map(name) : [],
+    without: lacking.filter((user) => !user.token_only).map(name),
+    tokenOnly: lacking.filter((user) => user.token_only).map(name),
   };
 }
 

@@ -72,8 +72,12 @@ function people(line) {
   const all = line.people.length > 0
     ? `${plural(line.people.length, "person", "people")}: ${list(line.people)}`
     : "No one has this role.";
-  const without = line.without.length > 0 ? `No second factor yet: ${list(line.without)}` : null;
-  return [h("span", { class: "people" }, all), without ? h("span", { class: "people" }, without) : null];
+  const parts = [
+    all,
+    line.without.length > 0 ? `No second factor yet: ${list(line.without)}` : "",
+    line.tokenOnly.length > 0 ? `Signs in by /token alone, so cannot meet it: ${list(line.tokenOnly)}` : "",
+  ];
+  return parts.map((text) => (text ? h("span", { class: "people" }, text) : null));
 }
 
 /**

@@ -173,7 +173,8 @@ class Account:
 class Member:
     """User as shown in lists. Times are Unix seconds, or None if absent.
 
-    ``inviter``: name or e-mail of the inviting user; None for an operator.
+    ``inviter``: name or e-mail of the inviting user; None for an operator. ``token_only``: the user has signed in, and
+    never in a browser.
     """
 
     record: UserRecord
@@ -181,3 +182,4 @@ class Member:
     last_login_at: int | None = None
     invite_expires_at: int | None = None
     inviter: str | None = None
+    token_only: bool = False

@@ -31,9 +31,10 @@ class PolicySection(msgspec.Struct, frozen=True):
 
 
 class Holder(Person, frozen=True):
-    """User who holds a role. ``factors``: number of second factors."""
+    """User who holds a role. ``factors``: number of second factors. ``token_only``: no session began in a browser."""
 
     factors: Count
+    token_only: bool
 
 
 class FleetShare(msgspec.Struct, frozen=True):

@@ -38,11 +38,12 @@ SHORT_RETRY: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Credentials as typed. ``account``: a name, an id or None."""
+    """Credentials as typed. ``account``: a name, an id or None. ``browser``: the session gets cookies."""
 
     username: str
     password: str = field(repr=False)
     account: str | None = None
+    browser: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Login:
         found, outdated = right[0]
         if found.reset_required:
             return ResetRequired()
-        opened = await self._open(found, client)
+        opened = await self._open(found, client, browser=claim.browser)
         if isinstance(opened, Grant) and outdated:
             await self._rehash(opened, password, priority)
         return opened
@@ -200,9 +201,9 @@ class Login:
         return tuple(sorted((AccountOption(one.id, one.name) for one in found if one), key=lambda option: option.name))
 
     async def _open(
-        self, found: Credentials, client: Client
+        self, found: Credentials, client: Client, *, browser: bool
     ) -> Grant | InvalidGrant | ResetRequired | SecondFactorRequired:
-        session = self._issuer.new_session(client, NewProof(Method.PASSWORD))
+        session = self._issuer.new_session(client, NewProof(Method.PASSWORD), browser=browser)
         for _ in range(2):
             opened = await self._sessions.open(found.record.id, expected_epoch=found.record.epoch, session=session)
             match opened:

@@ -89,10 +89,12 @@ class Issuer:
         self._clock = clock
         self._entropy = entropy
 
-    def new_session(self, client: Client, *proofs: NewProof, mailed_link: bool = False) -> NewSession:
+    def new_session(
+        self, client: Client, *proofs: NewProof, mailed_link: bool = False, browser: bool = False
+    ) -> NewSession:
         """Build a session. The script that opens it also decides whether it may be opened.
 
-        ``proofs``: given by the client now. ``mailed_link``: as in ``NewSession``.
+        ``proofs``: given by the client now. ``mailed_link``, ``browser``: as in ``NewSession``.
         """
         return NewSession(
             new_session_id(self._entropy(ENTROPY_BYTES)),
@@ -102,6 +104,7 @@ class Issuer:
             request_id=client.request_id,
             proofs=proofs,
             mailed_link=mailed_link,
+            browser=browser,
         )
 
     def grant(self, record: UserRecord, session: SessionId, counter: int = 0) -> Grant:

@@ -114,6 +114,7 @@ def member_of(account: AccountId, found: Mapping[str, Any]) -> Member:
         last_login_at=optional_seconds(found.get("seen")),
         invite_expires_at=optional_seconds(found.get("exp")),
         inviter=found.get("inviter") or None,
+        token_only=found.get("api") == "1",
     )
 
 

@@ -27,6 +27,7 @@ class NewSession:
     """Session to open. Times in seconds. ``address`` and ``agent`` are shown in the user's session list.
 
     ``proofs``: given at the sign-in. ``mailed_link``: the session begins by a link that only a mail contained (R37).
+    ``browser``: its tokens are cookies.
     """
 
     id: SessionId
@@ -37,6 +38,7 @@ class NewSession:
     request_id: str = ""
     proofs: tuple[NewProof, ...] = ()
     mailed_link: bool = False
+    browser: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,7 @@ def session_argument(session: NewSession | None) -> dict[str, object] | None:
         "agent": session.agent[:200],
         "proofs": proofs_argument(session.proofs),
         "link": session.mailed_link,
+        "browser": session.browser,
     }
 
 

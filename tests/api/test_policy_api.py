@@ -19,6 +19,7 @@ from sidecar.domain.users import Actor
 from sidecar.http import policy_schemas
 from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import cookie_name
+from sidecar.identity.login import SignIn
 from sidecar.pdp import preview as previewing
 from sidecar.pdp.activation import ActivationState
 from sidecar.pdp.compile.protocol import ResourceLimits
@@ -30,9 +31,10 @@ from sidecar.store.policy_history import PolicyHistory
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
-from tests.fixtures import PUBLIC, ApiClient, DirectRecords
+from tests.fixtures import PASSWORD, PUBLIC, ApiClient, DirectRecords
 from tests.needs_world import need, policy_with
 from tests.pdp_fixture import at_once
+from tests.policy.needs_policies import with_needs
 
 ADMIN = "ada@example.com"
 
@@ -286,11 +288,31 @@ async def test_R27_a_change_names_users_of_the_callers_account_alone(web, ada, t
             "action": "view",
             "from": "deny",
             "to": "allow",
-            "users": [{**person, "factors": 0}],
+            "users": [{**person, "factors": 0, "token_only": True}],
         }
     ]
     assert "bolt" not in answer.raw.decode()
     msgspec.convert(answer.body, policy_schemas.Preview)
+
+
+async def test_an_edit_names_who_signs_in_by_token_alone(web, ada, town) -> None:
+    """A sign-in in a browser is the evidence that a person can reach the page that enrols a second factor."""
+    await town.join(web.admin, "mark@example.com", "accountant")
+    need = "accountant, billing, view"
+    edit = with_needs(
+        town.generation.files, f"needs, {need}, second-factor\n", f"deny, {need}, without second-factor\n"
+    )
+    files = {name: content.decode() for name, content in edit.items() if content != town.generation.files[name]}
+
+    async def shown() -> tuple[bool, bool]:
+        [change] = (await preview(web, ada, files)).body["changes"]
+        return change["needs_factor"], change["users"][0]["token_only"]
+
+    assert await shown() == (True, True)
+    await town.grant("mark@example.com")
+    assert await shown() == (True, True)
+    await town.people.login.sign_in(SignIn("mark@example.com", PASSWORD, browser=True), town.client)
+    assert await shown() == (True, False)
 
 
 async def test_a_failed_expectation_leaves_it_valid(web, ada, town) -> None:

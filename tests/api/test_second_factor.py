@@ -522,6 +522,24 @@ async def test_the_password_grant_asks_for_a_second_step(ada):
     assert by_code.status == 200
 
 
+async def test_a_second_step_by_token_is_no_sign_in_in_a_browser(ada):
+    async def token_only() -> bool:
+        return (await ada.town.people.users.roster((await ada.record()).account)).members[0].token_only
+
+    phone = await ada.phone()
+    mfa = (await token(ada, grant_type="password", **LOGIN)).body["mfa_token"]
+    assert (await token(ada, grant_type="urn:policy-sidecar:mfa", mfa_token=mfa, otp=phone.code())).status == 200
+    assert await token_only()
+    challenge = (await ada.challenge())["challenge"]
+    assert (await ada.browser("/v1/session/factor", {"challenge": challenge, "code": phone.code()})).status == 204
+    assert not await token_only()
+
+
+async def test_the_first_sign_in_in_a_browser_counts(ada):
+    assert (await ada.browser("/v1/session", LOGIN)).status == 204
+    assert not (await ada.town.people.users.roster((await ada.record()).account)).members[0].token_only
+
+
 async def test_who_has_only_a_passkey_gets_no_token(ada):
     await ada.passkey()
     first = await token(ada, grant_type="password", **LOGIN)

@@ -114,7 +114,9 @@ def previewed(generation: Generation, edits: dict[str, bytes]) -> dict[str, Any]
 def test_an_edit_that_opens_access_names_the_people(generation):
     opened = generation.files["policy.csv"] + b"p, marketer, billing, view, allow\n"
     found = previewed(generation, {"policy.csv": opened})
-    assert found["opens"] == [{"text": "Marketer: Billing: View", "people": ["Mark", "max@example.com"], "without": []}]
+    assert found["opens"] == [
+        {"text": "Marketer: Billing: View", "people": ["Mark", "max@example.com"], "without": [], "tokenOnly": []}
+    ]
     assert (found["closes"], found["routes"], found["omitted"], found["findings"]) == ([], [], "", [])
     assert found["summary"] == "This edit would be rejected: 1 failed expectation."
     assert found["failed"] == ["Marketer: Billing: View: expected deny, got allow"]
@@ -207,11 +209,18 @@ def test_an_explanation_quotes_the_needs():
 def test_an_edit_names_who_lacks_the_factor_that_it_asks_for(generation):
     people = {"accountant": [{**MARK, "factors": 0}, {**UNNAMED, "factors": 2}]}
     body = TITLES + "return m.needChanges(data.found, titles)"
-    for condition, without in (("second-factor", ["Mark"]), ("second-factor | office", []), ("recent-sign-in", [])):
+    people["accountant"].append({**MARK, "name": "Sync", "factors": 0, "token_only": True})
+    lacking = (["Mark"], ["Sync"])
+    for condition, lack in (
+        ("second-factor", lacking),
+        ("second-factor | office", ([], [])),
+        ("recent-sign-in", ([], [])),
+    ):
         edited = with_needs(generation.files, f"needs, accountant, billing, view, {condition}\n", "")
         found = json.loads(preview(generation, edited, people))
         [line] = run(MODULES, body, {**policy(generation), "found": found})
-        assert (line["people"], line["without"]) == (["Mark", "max@example.com"], without)
+        assert line["people"] == ["Mark", "max@example.com", "Sync"]
+        assert (line["without"], line["tokenOnly"]) == lack
 
 
 def test_an_edit_of_needs_shows_witnesses(generation):

@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
+from sidecar.store import keys
 from sidecar.store.outcomes import (
     ActorChanged,
     Changed,
@@ -428,6 +429,31 @@ async def test_R19_what_a_read_of_a_record_returns_holds_no_hash(town):
     for script in ("record", "roster"):
         reply = await run_read(town.store, script, admin.account, uids=[admin.id])
         assert "hash-0" not in str(reply)
+
+
+async def test_who_never_signed_in_by_a_browser_is_known(town):
+    admin = await town.account()
+
+    async def sign_in(**how):
+        opened = await town.sessions.open(admin.id, expected_epoch=1, session=town.session(**how))
+        assert isinstance(opened, Opened)
+        return await token_only()
+
+    async def token_only():
+        return (await town.users.roster(admin.account)).members[0].token_only
+
+    assert not await token_only(), "without a sign-in nothing is known"
+    assert await sign_in()
+    assert await sign_in()
+    assert not await sign_in(browser=True)
+    assert not await sign_in(), "a browser was used before"
+
+
+async def test_a_user_from_before_this_fact_counts_as_a_browsers(town):
+    admin = await town.account()
+    await town.store.client.hset(f"{keys.account(admin.account, town.store.partitions)}:u:{admin.id}", "seen", "1000")
+    await town.sessions.open(admin.id, expected_epoch=1, session=town.session())
+    assert not (await town.users.roster(admin.account)).members[0].token_only
 
 
 async def test_a_sign_in_is_remembered(town):

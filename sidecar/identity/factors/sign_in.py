@@ -40,7 +40,8 @@ class FactorSignIn:
 
         async def open_(found: VerifiedAttempt) -> Grant | WrongCode:
             first = () if purpose is ChallengePurpose.PASSKEY else (NewProof(Method.PASSWORD),)
-            session = self._issuer.new_session(client, *first, found.new_proof)
+            browser = purpose is not ChallengePurpose.TOKEN
+            session = self._issuer.new_session(client, *first, found.new_proof, browser=browser)
             opened = await self._sessions.open(
                 found.record.id, expected_epoch=found.record.epoch, session=session, proof=found.proof
             )

@@ -58,7 +58,7 @@ class CompileTask(msgspec.Struct, frozen=True):
     files: dict[str, bytes]
     problems: tuple[Diagnostic, ...] = ()
     current: CurrentPolicy | None = None
-    people: dict[str, list[dict[str, str | int]]] = {}
+    people: dict[str, list[dict[str, str | int | bool]]] = {}
     limits: ResourceLimits = ResourceLimits()
 
 

@@ -16,7 +16,7 @@ from sidecar.policy.diff import ALLOW, CellChange, RouteChange, diff
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 from sidecar.policy.generation import Generation
 
-People = Mapping[str, Sequence[Mapping[str, str | int]]]
+People = Mapping[str, Sequence[Mapping[str, str | int | bool]]]
 """Users of the caller's account by role, in response form."""
 
 
@@ -70,7 +70,9 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
     )
 
 
-def _shown(change: CellChange, holders: Sequence[Mapping[str, str | int]], draft: Generation | None) -> dict[str, Any]:
+def _shown(
+    change: CellChange, holders: Sequence[Mapping[str, str | int | bool]], draft: Generation | None
+) -> dict[str, Any]:
     shown = {**msgspec.to_builtins(change), "users": holders[:PER_CHANGE]}
     return {**shown, "needs_factor": True} if draft is not None and _needs_factor(draft, change) else shown
 

@@ -173,6 +173,7 @@ USER: Final[Fields] = {
     "rv": COUNT,
     "tvt": INSTANT.optional(),
     "seen": INSTANT.optional(),
+    "api": FLAG.optional(),
     "by": ACTOR.optional(),
     "byn": LABEL.optional(),
     "hold": HOLD.optional(),

@@ -326,7 +326,12 @@ end
 -- R15: at most MAX_SESSIONS; ends the session that expires first. Returns ended sessions, whose event needs an ack.
 -- session.proofs: proofs of now. `former`: facts of the replaced session, which the new one inherits.
 local function open_session(uid, epoch, session, former)
-  local ended = {}
+  local ended, home = {}, key('u:' .. uid)
+  if session.browser then
+    redis.call('HDEL', home, 'api')
+  elseif redis.call('HEXISTS', home, 'seen') == 0 then
+    redis.call('HSET', home, 'api', '1') -- no session of this user began in a browser so far
+  end
   redis.call('ZREMRANGEBYSCORE', key('us:' .. uid), '-inf', int(NOW))
   while redis.call('ZCARD', key('us:' .. uid)) >= MAX_SESSIONS do
     local oldest = oldest_session(uid)
