@@ -67,7 +67,9 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
-    """``visit(person)``: one more browser, signed in. ``visit()``: one that is not. Faults fail the test at its end."""
+    """``visit(person)``: one more browser, signed in past the sign-in page. ``visit()``: one that is not signed in.
+    Faults fail the test at its end.
+    """
     from tests.console.visitor import Visitor
 
     opened: list[Visitor] = []
@@ -75,7 +77,7 @@ def visit(chromium: Any, site: Site) -> Iterator[Callable[..., Any]]:
     def open_browser(person: Any = None, *, origin: str | None = None, **options: Any) -> Visitor:
         visitor = Visitor(chromium, origin or site.origin, **options)
         opened.append(visitor)
-        return visitor.sign_in(person) if person else visitor
+        return visitor.enter(person) if person else visitor
 
     yield open_browser
     for visitor in opened:

@@ -19,7 +19,7 @@ def test_an_administrator_invites_five_and_the_invited_joins(visit: Visit, accou
     ada = account.admin
     account.join("Carl Clerk", "accountant")
     account.join("Dora Dev", "developer")
-    at_ada = visit(ada)
+    at_ada = visit().sign_in(ada)
 
     # She opens Users, enters the details of a person and picks a role from the list.
     at_ada.go("Users")
@@ -58,7 +58,7 @@ def test_an_administrator_invites_five_and_the_invited_joins(visit: Visit, accou
     at_bob.field("Your name").fill(bob.name)
     at_bob.join(PASSWORD)
     expect(at_bob.menu(bob)).to_be_visible()
-    old_browser = visit(bob)
+    old_browser = visit().sign_in(bob)
 
     # He opens the menu under his own name, Account settings, "Change password": old, new, Submit.
     at_bob.account_settings(bob)
