@@ -191,8 +191,9 @@ class FastPathProtocol(asyncio.Protocol):
         up before the search for a request id.
         """
         responder, whole = self._responder, not self._numbered
-        if self._proxied and responder.networks.matter():
-            return self._look_up_by_network(head)
+        if self._proxied and (by_network := responder.networks.split(head)) is not None:
+            known = responder.cached(by_network) if whole else None
+            return self._look_up_by_network(*by_network) if known is None else (by_network, None, None, known)
         known = responder.cached(head) if whole else None
         if known is not None:
             return head, None, None, known
@@ -204,13 +205,18 @@ class FastPathProtocol(asyncio.Protocol):
         page = key_without_uri(key)
         return key, page, request_id, None if page is None else responder.find_by_template(key, page)
 
-    def _look_up_by_network(self, head: bytes) -> tuple[HeadKey, UriParts | None, bytes | None, CachedResponse | None]:
-        """Return the same as `_look_up`. The network class of the client replaces its addresses in the keys (R40)."""
-        responder = self._responder
-        without, network = responder.networks.split(head)
+    def _look_up_by_network(
+        self, without: bytes, network: int
+    ) -> tuple[HeadKey, UriParts | None, bytes | None, CachedResponse | None]:
+        """Return the same as `_look_up`. The network class of the client replaces its addresses in the keys (R40).
+
+        ``without``: a head without its line of addresses (`ClientNetworks.split`), not found as it is.
+        """
+        responder, whole = self._responder, not self._numbered
         text, request_id = key_without_request_id(without)
+        self._numbered = request_id is not None
         key = (text, network)
-        known = responder.cached(key)
+        known = None if whole and request_id is None else responder.cached(key)
         page = None if known is not None else key_without_uri(text)
         if page is None:
             return key, None, request_id, known
