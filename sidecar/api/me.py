@@ -25,6 +25,7 @@ from sidecar.identity.profile import Renamed
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
 from sidecar.policy.decide import title_of
 from sidecar.policy.generation import Generation
+from sidecar.store.factor_proofs import FactorRequired
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
 
@@ -114,6 +115,9 @@ async def change_password(call: Request[PasswordBody]) -> Response | Problem:
             return Problem(Code.SAME_PASSWORD, "the new password is the old one; choose another")
         case Mismatch():
             return Problem(Code.PASSWORD_MISMATCH, "new_password and confirm_password differ; type the same twice")
+        case FactorRequired():
+            detail = "you have a second factor; sign in here with it, POST /v1/session, and change the password then"
+            return Problem(Code.SECOND_FACTOR_REQUIRED, detail, as_status=403)
         case ActorChanged():
             return actor_changed()
         case Limited(retry_after):

@@ -15,6 +15,7 @@ from sidecar.identity.passwords import WeakPassword, check_password, normalise
 from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.security_mails import SecurityChange, SecurityMails
 from sidecar.identity.sessions import Client, Grant, Issuer
+from sidecar.store.factor_proofs import FactorRequired
 from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import Credentials, PasswordChanged, Users
@@ -47,7 +48,8 @@ class Mismatch:
     """New password and confirmation differ."""
 
 
-ChangeOutcome = Replaced | WrongPassword | WeakPassword | SamePassword | Mismatch | ActorChanged | Limited | Overloaded
+Rejected = WrongPassword | WeakPassword | SamePassword | Mismatch | FactorRequired
+ChangeOutcome = Replaced | Rejected | ActorChanged | Limited | Overloaded
 
 
 class PasswordChange:
@@ -72,13 +74,16 @@ class PasswordChange:
     async def change(self, user: UserId, typed: NewPassword, actor: Actor, client: Client) -> ChangeOutcome:
         """Change the actor's own password. The script compares ``actor`` with the record of ``user`` (R11).
 
-        Raises StoreUnavailableError.
+        FactorRequired: the user has a second factor, and the actor no session that could have shown it, because an
+        external issuer signed its token (R36). Raises StoreUnavailableError.
         """
         if typed.confirmation is not None and typed.confirmation != typed.new:
             return Mismatch()
         held = await self._users.credentials_of(user)
         if held is None or not held.record.may_sign_in:
             return ActorChanged()
+        if held.record.factors and not actor.session:
+            return FactorRequired()
         # Check the new password first: its weaknesses reveal nothing about the old one.
         new = await check_password(typed.new, email=held.record.email)
         if isinstance(new, WeakPassword):

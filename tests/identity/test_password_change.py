@@ -4,14 +4,16 @@ import asyncio
 
 import pytest
 
-from sidecar.domain.users import Actor, Status
+from sidecar.domain.users import Actor, SessionId, Status
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword
 from sidecar.identity.password_proof import WrongPassword
 from sidecar.identity.passwords import Weakness, WeakPassword
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
+from sidecar.store import keys
 from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.factor_proofs import FactorRequired
 from sidecar.store.outcomes import ActorChanged
 
 OLD = "unquiet-otter-marble-41"
@@ -106,6 +108,18 @@ async def test_an_older_token_changes_nothing(town):
     assert isinstance(first, Replaced)
     assert await change(town, grant, NewPassword(NEW, "third-anchor-pigeon-77")) == ActorChanged()
     assert isinstance(await town.sign_in("ada@example.com", NEW), Grant)
+
+
+async def test_R36_without_a_session_a_factor_forbids_the_change(town, store):
+    """An external issuer's token and the password must not open a session that its user's factor guards."""
+    ada = await town.found()
+    home = keys.account(ada.account, store.partitions)
+    await store.change("HSET", f"{home}:factors:{ada.id}", "totp_aaaaaaaaaaaaaaaa", "1")
+    outside = Actor(ada.id, ada.role, ada.epoch, SessionId(""))
+    typed = NewPassword(OLD, NEW)
+    assert await town.people.password_change.change(ada.id, typed, outside, town.client) == FactorRequired()
+    assert (await town.people.users.record(ada.id)).sessions == {}
+    assert await town.sign_in("ada@example.com", NEW) == InvalidGrant()
 
 
 async def test_R31_a_store_outage_after_the_change_is_no_failed_change(town, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from sidecar.domain.sessions import LiveSession, Method, NewProof, Proof
-from sidecar.domain.users import Actor, Status
+from sidecar.domain.users import Actor, SessionId, Status
 from sidecar.store import connection, keys, scripts
 from sidecar.store.codec import proofs_of, record_of
 from sidecar.store.factor_proofs import FactorRequired
@@ -116,6 +116,20 @@ async def test_a_reset_inherits_nothing(town, by):
     maker = {"link": Actor.bearer(actor.user), "operator": OPERATOR}[by]
     found = await change_password(town, actor, town.session(proofs=(PASSWORD,)), maker)
     assert [proof.method for proof in found.methods] == [Method.PASSWORD]
+
+
+async def test_R36_an_external_token_opens_no_session_beside_a_factor(town):
+    """Such a token has no session here, so that there is no proof of a factor to inherit."""
+    admin = await town.account()
+    outside = Actor(admin.id, admin.role, admin.epoch, SessionId(""))
+    session = town.session(proofs=(PASSWORD,))
+    arguments = {"expected_epoch": admin.epoch, "password_hash": "n", "session": session, "actor": outside}
+    await enrolled(town, admin.id)
+    before = await town.users.record(admin.id)
+    assert isinstance(await town.users.change_password(admin.id, **arguments), ActorChanged)
+    assert await town.users.record(admin.id) == before
+    await town.store.change("DEL", f"{home_of(town, admin.id)}:factors:{admin.id}")
+    assert isinstance(await town.users.change_password(admin.id, **arguments), PasswordChanged)
 
 
 async def test_R37_the_mark_of_a_mailed_link_stays(town):
