@@ -21,6 +21,9 @@ from sidecar.store.factors import (
     PendingFactor,
     TooManyFactors,
 )
+from sidecar.store.integrity.feed_entries import change_of, fields_of
+from sidecar.store.integrity.journal import decode, encode, journal_entry
+from sidecar.store.integrity.losses import by_account
 from sidecar.store.outcomes import ActorChanged, Changed, NoUser, ResetUse, Unchanged
 from sidecar.store.scripting import run_write
 from sidecar.store.sessions import Opened, SessionGone, SteppedUp
@@ -453,3 +456,56 @@ async def test_R35_a_recovery_after_a_loss_sets_no_step_back(town, factors, stor
     record = await town.users.record(admin.id)
     assert isinstance(await open_with(town, record, totp(step)), ProofRefused)
     assert isinstance(await open_with(town, record, totp(step + 4)), Opened)
+
+
+LOST = {"seq": "0", "peps": [], "status": "", "lost": 1, "head": False, "live": True}
+
+
+async def recovered(store, record, **loss):
+    """Process the user as after a loss. ``loss``: what the journals know of it, if anything."""
+    known = {"role": record.role, "status": "active", "entry": "9-0", "epochs": [], "factors": "0"}
+    users = {record.id: {**known, **loss}} if loss else {}
+    await run_write(store, "recover_account", record.account, OPERATOR, uids=[record.id], users=users, **LOST)
+
+
+async def test_R35_a_recovery_after_a_loss_voids_recovery_codes(town, factors, store):
+    """The use of one is a change of its user. Without a lost change, none was used."""
+    admin, actor = await admin_of(town)
+    await enrol(factors, actor, phone())
+    await recovered(store, admin)
+    assert (await factors.listing(admin.id)).recovery_codes == 10
+    await recovered(store, admin, entry="9-0")
+    record = await town.users.record(admin.id)
+    assert isinstance(await open_with(town, record, recovery(CODES[0])), ProofRefused)
+    assert (await factors.listing(admin.id)).recovery_codes == 0
+    assert record.review is None
+
+
+async def test_R48_a_user_with_a_lost_change_of_factors_is_held(town, factors, store):
+    """A removed device, or the lack of an added one, would sign in."""
+    admin, actor = await admin_of(town)
+    await enrol(factors, actor, phone())
+    await recovered(store, admin, factors="1")
+    assert (await town.users.record(admin.id)).review is not None
+
+
+async def test_R48_the_feed_marks_a_change_of_factors(town, factors, store):
+    admin, actor = await admin_of(town)
+    marked = []
+
+    async def note(change):
+        await change
+        (entry, fields), *_ = await store.command(
+            "XREVRANGE", keys.feed(keys.partition_of(admin.account, store.partitions)), "+", "-", "COUNT", 1
+        )
+        mark = journal_entry(change_of(fields_of(fields), entry))
+        loss = by_account([decode(encode(mark))])[admin.account].users[admin.id]
+        marked.append(loss.argument()["factors"])
+
+    await note(enrol(factors, actor, phone()))
+    await note(enrol(factors, actor, laptop()))
+    await note(open_with(town, admin, totp(20)))
+    await note(factors.remove(actor, phone()))
+    await note(town.users.change(OPERATOR, admin.id, name="Ada L"))
+    await note(factors.reset(admin.id, OPERATOR))
+    assert marked == ["1", "1", "0", "1", "0", "1"]

@@ -15,8 +15,8 @@ DATA_SET: Final = "data_set"
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
     """Feed entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore, data_set. ``seq``: the
-    account's count at the change. ``role``, ``status``, ``password``: results of the change (R48). ``before``: number
-    of the previous entry, None for ``n - 1``."""
+    account's count at the change. ``role``, ``status``, ``password``, ``factors``: results of the change (R48).
+    ``before``: number of the previous entry, None for ``n - 1``."""
 
     n: int
     kind: str
@@ -30,6 +30,7 @@ class FeedEntry:
     password: bool = False
     entry: str = ""
     before: int | None = None
+    factors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +90,5 @@ def change_of(fields: Mapping[str, str], entry: str = "") -> FeedEntry:
         password=fields.get("pw") == "1",
         entry=entry,
         before=int(fields["p"]) if "p" in fields else None,
+        factors=fields.get("fa") == "1",
     )

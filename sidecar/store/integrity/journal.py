@@ -40,6 +40,7 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     role: str
     status: str
     password: bool
+    factors: bool = False
 
 
 class JournalFiles(Protocol):
@@ -74,9 +75,8 @@ _head: Final = msgspec.json.Decoder(JournalHead).decode
 def journal_entry(change: FeedEntry) -> JournalEntry:
     before = change.n - 1 if change.before is None else change.before
     names = (change.kind, change.account, change.user)
-    return JournalEntry(
-        change.n, change.entry, before, *names, change.epoch, change.seq, change.role, change.status, change.password
-    )
+    after = (change.role, change.status, change.password, change.factors)
+    return JournalEntry(change.n, change.entry, before, *names, change.epoch, change.seq, *after)
 
 
 async def read_feed(store: Store, partition: int, end: str = "+", until: str = "") -> list[JournalEntry]:

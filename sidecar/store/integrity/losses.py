@@ -13,12 +13,13 @@ BEFORE_ANY: Final = 0
 @dataclass(slots=True)
 class UserLoss:
     """Last acknowledged role and status of a user, and the entry that set them. ``epochs``: each epoch reached, and
-    whether a password change raised it."""
+    whether a password change raised it. ``factors``: a second factor was added or removed."""
 
     role: str = ""
     status: str = ""
     entry: str = ""
     epochs: list[tuple[int, bool]] = field(default_factory=list)
+    factors: bool = False
 
     def argument(self) -> dict[str, Any]:
         return {
@@ -26,6 +27,7 @@ class UserLoss:
             "status": self.status,
             "entry": self.entry,
             "epochs": [[epoch, "1" if password else "0"] for epoch, password in self.epochs],
+            "factors": "1" if self.factors else "0",
         }
 
 
@@ -101,6 +103,7 @@ def by_account(marks: Iterable[JournalEntry]) -> dict[str, AccountLoss]:
 def _add(user: UserLoss, mark: JournalEntry) -> None:
     user.role, user.status = mark.role or user.role, mark.status or user.status
     user.entry = mark.entry
+    user.factors = user.factors or mark.factors
     if mark.kind == "user" and (not user.epochs or mark.epoch > user.epochs[-1][0]):
         user.epochs.append((mark.epoch, mark.password))
 

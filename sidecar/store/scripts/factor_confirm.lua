@@ -16,7 +16,7 @@ if first then
 end
 counts = int(math.max(counts, NOW))
 
-local n = publish('user', A.uid, redis.call('HGET', home, 'tv'), home, true)
+local n = publish('user', A.uid, redis.call('HGET', home, 'tv'), home, true, { factors = true })
 redis.call('HSET', key('f:' .. A.id), 'u', A.uid, 'sealed', A.sealed or pending.sealed, 'name', A.name,
   'created', int(NOW), 'used', int(NOW), A.step and 'step' or 'count', A.step or A.count)
 if first then keep_codes(A.uid, A.codes) end

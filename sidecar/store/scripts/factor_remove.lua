@@ -7,7 +7,7 @@ local factors, home = factors_of(A.uid), key('u:' .. A.uid)
 if not factors[A.id] then return already({ o = 'gone' }) end
 local name, last = redis.call('HGET', key('f:' .. A.id), 'name') or '', count_factors(factors) == 1
 
-local n = publish('user', A.uid, redis.call('HGET', home, 'tv'), home, true)
+local n = publish('user', A.uid, redis.call('HGET', home, 'tv'), home, true, { factors = true })
 drop_factor(A.uid, string.match(A.id, '^%a+'), A.id)
 if last then
   drop_factor(A.uid, 'recovery-code', '')

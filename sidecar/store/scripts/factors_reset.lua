@@ -12,7 +12,7 @@ for id in pairs(factors_of(A.uid)) do removed[#removed + 1] = id end
 if #removed == 0 then return already({ o = 'unchanged', r = record(A.uid) }) end
 
 table.sort(removed)
-local n = publish('user', A.uid, now[2], home, true)
+local n = publish('user', A.uid, now[2], home, true, { factors = true })
 end_sessions(A.uid)
 drop_factors(A.uid)
 audit('factor.reset', A.uid, { factors = removed }, nil)

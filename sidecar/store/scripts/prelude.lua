@@ -387,9 +387,11 @@ local function send(kind, uid, epoch, seq, ack, after)
   local role, status = made(kind, uid)
   if after then role, status = after.role or role, after.status or status end
   local n = redis.call('INCR', FEED .. ':n')
-  add_numbered({ 'XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'n', int(n), 'k', kind, 'a', A.acct, 'u', uid,
+  local entry = { 'XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'n', int(n), 'k', kind, 'a', A.acct, 'u', uid,
     'tv', epoch, 's', seq, 'ack', ack and '1' or '0', 'r', role, 'st', status,
-    'pw', after and after.password and '1' or '0' }, { 'SET', FEED .. ':n', int(n - 1) })
+    'pw', after and after.password and '1' or '0' }
+  if after and after.factors then entry[#entry + 1], entry[#entry + 2] = 'fa', '1' end
+  add_numbered(entry, { 'SET', FEED .. ':n', int(n - 1) })
   if ack then redis.call('HSET', ACCT, 'acked', int(n)) end
   return int(n)
 end
@@ -398,7 +400,7 @@ end
 -- R51: called before the first write of the change, so that a script that fails later leaves an event, and copies are
 -- dropped. Current values are rewritten first: a missing permission or a key of another type fails without an event.
 -- Returns the numbers of the event and of the change, for new records. `after`: role and status after the change, where
--- they differ from the current ones, and whether the password changes (R48).
+-- they differ from the current ones, and whether the password or the second factors change (R48).
 local function publish(kind, uid, epoch, name, ack, after)
   local before = redis.call('HGET', ACCT, 'seq')
   if before then redis.call('HSET', ACCT, 'seq', before) end

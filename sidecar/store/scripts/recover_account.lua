@@ -2,7 +2,8 @@
 -- R48: recover users of one account after the store has lost entries. Every epoch rises above the acknowledged ones,
 -- and every session ends. A user with a known lost change is held for a review. A second run only raises the epochs
 -- again.
--- A.uids: users to process. A.users: by id, the lost role, status, epochs and last entry. A.status: lost status of the
+-- A.uids: users to process. A.users: by id, the lost role, status, epochs and last entry, and whether a change of second
+-- factors was lost. A.status: lost status of the
 -- account. A.restored: a restore of it was lost. A.everyone: hold all users. A.head: also process the account itself.
 -- A.live: sidecars are serving, so each change is an event, and an entry counts once. A.dry: only count.
 -- Without A.live, events are only for the journals, so that a further loss holds the same users again.
@@ -51,7 +52,7 @@ local function go_over(uid, lost)
   local epoch, password, other = acknowledged(now, lost and lost.epochs or {})
   local before = { role = lost and lost.role ~= '' and lost.role or role, status = lost and lost.status ~= '' and lost.status or status }
   if all == 'suspended' or all == 'removed' then before.status = all end
-  local waits = all ~= '' or (member and other) or before.role ~= role or before.status ~= status
+  local waits = all ~= '' or (member and (other or (lost and lost.factors == '1'))) or before.role ~= role or before.status ~= status
   if waits then held = held + 1 end
   if A.dry then return end
 
@@ -70,6 +71,10 @@ local function go_over(uid, lost)
     for id in pairs(factors_of(uid)) do
       local used, least = tonumber(redis.call('HGET', key('f:' .. id), 'step') or '-1'), math.floor(NOW / STEP_MS) + 1
       if used >= 0 and used < least then redis.call('HSET', key('f:' .. id), 'step', int(least)) end
+    end
+    -- So may the use of a recovery code be. It is a change of its user.
+    if (lost or all ~= '') and redis.call('DEL', key('rc:' .. uid)) == 1 then
+      audit('factor.recovery_codes', uid, nil, { codes = 0, recovered = true })
     end
   end
   if waits then
