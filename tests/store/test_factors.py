@@ -290,6 +290,31 @@ async def test_R52_a_wait_dated_ahead_locks_nobody_out(town, factors, store):
     await store.change("HSET", place, "n", "10", "until", str(round(await town.now_ms()) + 10**12))
     limited = await factors.claim_attempt(admin.id, challenge(), code=True)
     assert limited.seconds <= 3600
+    await town.pass_by(20)
+    later = await factors.claim_attempt(admin.id, challenge(), code=True)
+    assert later.seconds < limited.seconds, "it is set once, and passes"
+
+
+async def test_R52_a_step_dated_ahead_locks_nobody_out(town, factors, store):
+    """A restore sets the steps by the store's clock."""
+    admin, actor = await admin_of(town)
+    await enrol(factors, actor, phone())
+    place = f"{keys.account(admin.account, store.partitions)}:f:{phone()}"
+    now = int(await town.now_ms() / 30000)
+    await store.change("HSET", place, "step", str(now + 2880))
+    assert isinstance(await open_with(town, admin, totp(now)), ProofRefused), "it may be used"
+    assert isinstance(await open_with(town, admin, totp(now + 3)), Opened), "two minutes later"
+    assert isinstance(await open_with(town, admin, totp(now + 3)), ProofRefused)
+
+
+async def test_R52_a_factor_that_counts_from_afar_is_set_once(town, factors, store):
+    admin, actor = await admin_of(town)
+    await enrol(factors, actor, phone())
+    place = f"{keys.account(admin.account, store.partitions)}:factors:{admin.id}"
+    await store.change("HSET", place, phone(), str(round(await town.now_ms()) + 10**12))
+    counts = (await town.users.record(admin.id)).factors[phone()]
+    assert counts <= await town.now_ms() / 1000 + 7 * DAY
+    assert int(await store.command("HGET", place, phone())) // 1000 == counts
 
 
 # Removal --------------------------------------------------------------------------------------------------------------

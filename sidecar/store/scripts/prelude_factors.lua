@@ -7,6 +7,7 @@ local MAX_TRIES = 5
 local FREE_CODES = 10
 local LONGEST_WAIT_MS = 3600000
 local STEP_MS = 30000
+local AHEAD_STEPS = 10 -- more than two clocks may differ
 
 local function factors_of(uid)
   return hash(key('factors:' .. uid))
@@ -35,6 +36,7 @@ local function rejected_proof(uid, proof)
   local held = redis.call('HMGET', key('f:' .. proof.factor), 'step', 'count')
   if redis.call('HEXISTS', key('factors:' .. uid), proof.factor) == 0 then return 'wrong' end
   if proof.method == 'totp' then
+    if tonumber(held[1] or '-1') > NOW / STEP_MS + AHEAD_STEPS then return 'ahead' end
     return tonumber(proof.step) <= tonumber(held[1] or '-1') and 'replayed' or nil
   end
   local before, given = tonumber(held[2] or '0'), tonumber(proof.count)
@@ -58,7 +60,12 @@ local function use_proof(uid, proof)
 end
 
 -- Audit a passkey whose counter went back (R38): the credential may have been copied.
+-- R52: a step later than now is from a clock that ran ahead. Set it once: the codes of this minute are refused.
 local function reject_proof(uid, proof, reason)
+  if reason == 'ahead' then
+    redis.call('HSET', key('f:' .. proof.factor), 'step', int(math.floor(NOW / STEP_MS) + 1))
+    return outcome('replayed')
+  end
   if reason == 'counter' then audit('factor.counter_refused', uid, nil, { factor = proof.factor }, uid) end
   return outcome(reason)
 end
