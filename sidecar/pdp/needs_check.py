@@ -95,8 +95,11 @@ def counting_proofs(
     """Return the proofs that count for needs, and the next instant at which one more counts (R37).
 
     A device that the user no longer has counts never. A recovery code counts as soon as any device does. The store's
-    clock sets when a device counts, so that a clock that is behind by ``leeway`` delays none.
+    clock sets when a device counts, so that a clock that is behind by ``leeway`` delays none. Proofs of an external
+    issuer do not depend on devices that the user has here.
     """
+    if any(proof.method is Method.OUTSIDE for proof in proofs):
+        return proofs, FOREVER
     counted, until = [], FOREVER
     for proof in proofs:
         if proof.method in _BY_DEVICE:

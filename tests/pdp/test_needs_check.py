@@ -84,6 +84,16 @@ def test_R37_a_proof_counts_while_its_device_does(
     assert (decision.missing.enrol if decision.missing else ()) == enrol
 
 
+@pytest.mark.parametrize("factors", [{}, {TOTP: NOW}, {TOTP: NOW + 60}])
+@pytest.mark.parametrize("method", [Method.TOTP, Method.PASSKEY, Method.RECOVERY_CODE, Method.SECOND_FACTOR])
+def test_R10_a_proof_of_an_issuer_needs_no_device_here(method: Method, factors: dict[str, int]) -> None:
+    world = NeedsWorld("second-factor")
+    world.enter(Proof(Method.OUTSIDE, "", NOW), Proof(method, "", NOW), factors=factors)
+    assert check(world).allowed
+    world.enter(Proof(Method.OUTSIDE, "", NOW), factors=factors)
+    assert not check(world).allowed
+
+
 def test_R37_the_instant_a_factor_counts_from_is_a_boundary() -> None:
     world = NeedsWorld("second-factor")
     world.enter(PASSWORD, CODE, factors={TOTP: NOW + 60})
