@@ -123,6 +123,24 @@ async def test_R40_classes_are_remembered_and_not_addresses() -> None:
     assert len(lanes.fast.responder.cache.templates) == 2
 
 
+class HandedOverError(Exception):
+    """Head that the fast path leaves to aiohttp."""
+
+
+@pytest.mark.parametrize("junk", [b"\nX-HTTP-Method-Override: POST", b"\r", b"\r\n ", b"\0", b"\x7f"])
+async def test_R40_a_remembered_answer_is_for_no_malformed_line(junk: bytes) -> None:
+    def slow() -> None:
+        raise HandedOverError
+
+    for page in (b"", b"/7"):  # a remembered response, and one of the same template
+        lanes = Lanes(NeedsWorld("office", trusted=TRUSTED))
+        assert [lanes.status(PROXY, (*forwarded(OFFICE), *ASKED)) for _ in range(3)] == [200] * 3
+        lanes.fast.slow = slow  # type: ignore[assignment]
+        uri = (b"X-Forwarded-Uri", b"/dashboard/billing" + page)
+        with pytest.raises(HandedOverError):
+            lanes.ask(PROXY, (*forwarded(b"unknown" + junk + b", " + OFFICE), ASKED[0], uri, ASKED[2]))
+
+
 async def test_R40_pages_of_one_template_keep_their_network() -> None:
     lanes = Lanes(NeedsWorld("office", trusted=TRUSTED))
     for page, (address, expected) in product(range(20), ((OFFICE, 200), (ELSEWHERE, 403))):
