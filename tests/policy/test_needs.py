@@ -1,11 +1,13 @@
 """Needs of small policies in words: inheritance, alternatives, unmet conditions, transfer, files, limits, speed."""
 
 import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,9 +17,11 @@ from sidecar.pdp.compile.protocol import generation_of
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diff import diff
 from sidecar.policy.generation import Generation, PackedGeneration, content_hash, pack
-from sidecar.policy.needs import zones
+from sidecar.policy.needs import unmet, zones
+from sidecar.policy.needs.conditions import Condition, ConditionKind
 from sidecar.policy.needs.facts import Facts
 from sidecar.policy.needs.lint import Reach, locks_out, reach
+from sidecar.policy.needs.partition import Partition, dimensions_of
 from sidecar.policy.needs.unmet import Unmet, smallest_set
 from sidecar.sources.policy_files import read_policy_files, stamp_of
 from tests.policy.needs_policies import CHANGE_PLAN, CONDITIONS, with_needs
@@ -157,6 +161,26 @@ def test_without_facts_every_condition_is_unmet(seed: Mapping[str, bytes]) -> No
     needs = compiled(seed, "needs, accountant, billing, *, always\n", always).needs
     assert needs.unmet(*CELL, None) == Unmet(("always",))
     assert needs.unmet(*CELL, session()) == Unmet()
+
+
+def test_the_searches_of_one_class_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check waits for all of them. There is one for each limit of ages, with and without what a sign-in mends."""
+    chance = random.Random(3)
+    ages = [Condition(f"a{n}", "A", ConditionKind.SIGNED_IN_WITHIN, 1, seconds=60 * (n + 1)) for n in range(20)]
+    places = [Condition(f"n{n}", "N", ConditionKind.NETWORKS, 1, networks=(f"192.0.2.{n}/32",)) for n in range(40)]
+    partition = Partition(dimensions_of([*ages, *places]))
+    lines = [frozenset(chance.sample(range(60), 4)) for _ in range(120)]
+    taken, pick = [0], unmet._pick
+
+    def counted(*arguments: Any) -> Any:
+        taken[0] += 1
+        return pick(*arguments)
+
+    monkeypatch.setattr(unmet, "_pick", counted)
+    found = unmet.find_unmet(partition, lines, partition.nothing)
+    numbers = {int(name[1:]) + (20 if name[0] == "n" else 0) for name in found.names}
+    assert all(line & numbers for line in lines)
+    assert taken[0] <= 2 * unmet.MAX_STEPS
 
 
 def test_the_smallest_set_is_exact_and_bounded() -> None:

@@ -4,14 +4,16 @@ Of all sets that would do, one that signing in can meet comes first, then the sm
 conditions.toml. Sets are of names: a condition that another one implies is listed too.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from sidecar.policy.needs.conditions import Condition, ConditionKind
 from sidecar.policy.needs.partition import Partition
 
 MAX_STEPS = 2_000
-"""Limit of the search for the smallest set. Beyond it, the set is still one that would do."""
+"""Limit of all searches for the smallest set in one class. Beyond it, the set is still one that would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ def find_unmet(partition: Partition, lines: Alternatives, number: int) -> Unmet:
     """Return a set of conditions that a class lacks for these lines."""
     digits = partition.digits(number)
     conditions = partition.dimensions.conditions
+    steps = [MAX_STEPS]
     for step_up in (True, False):
-        found = list(_candidates(partition, lines, digits, step_up=step_up))
+        found = list(_candidates(partition, lines, digits, steps, step_up=step_up))
         if found:
             best = min(found, key=lambda one: (len(one.numbers), one.numbers, one.bound is not None, -(one.bound or 0)))
             names = tuple(conditions[index].name for index in best.numbers)
@@ -61,9 +64,9 @@ def find_unmet(partition: Partition, lines: Alternatives, number: int) -> Unmet:
 
 
 def _candidates(
-    partition: Partition, lines: Alternatives, digits: Sequence[int], *, step_up: bool
+    partition: Partition, lines: Alternatives, digits: Sequence[int], steps: list[int], *, step_up: bool
 ) -> Iterator[_Candidate]:
-    """Yield the best set per limit of ages. ``step_up``: only sets that a sign-in can meet."""
+    """Yield the best set per limit of ages. ``steps``: those left. ``step_up``: only sets that a sign-in can meet."""
     conditions = partition.dimensions.conditions
     limits = {
         partition.limit_of(number)
@@ -79,7 +82,7 @@ def _candidates(
                 continue
             remaining.append(frozenset(n for n in usable if conditions[n].by_sign_in or not step_up))
         if all(remaining):
-            yield _Candidate(smallest_set(remaining), bound)
+            yield _Candidate(smallest_set(remaining, steps), bound)
 
 
 def is_usable(partition: Partition, number: int, bound: int | None) -> bool:
@@ -109,12 +112,15 @@ def _acr_values(conditions: Sequence[Condition]) -> str | None:
     return needed[0].name if needed else None
 
 
-def smallest_set(lines: Alternatives) -> tuple[int, ...]:
-    """Return the smallest set with a number of each line; of several, the first in order."""
+def smallest_set(lines: Alternatives, steps: list[int] | None = None) -> tuple[int, ...]:
+    """Return the smallest set with a number of each line; of several, the first in order.
+
+    ``steps``: those left for several searches, from which this one takes its own.
+    """
+    steps = [MAX_STEPS] if steps is None else steps
     unique = set(lines)
     minimal = [line for line in unique if not any(other < line for other in unique)]
     numbers = sorted({number for line in minimal for number in line})
-    steps = [MAX_STEPS]
     for size in range(len(minimal) + 1):
         found = _pick(minimal, numbers, size, steps)
         if found is not None:
@@ -159,7 +165,7 @@ def _disjoint(lines: Sequence[frozenset[int]]) -> int:
 def _greedy(lines: Sequence[frozenset[int]]) -> tuple[int, ...]:
     remaining, found = list(lines), []
     while remaining:
-        counts = {number: sum(number in line for line in remaining) for line in remaining for number in line}
+        counts = Counter(chain.from_iterable(remaining))
         best = min(counts, key=lambda number: (-counts[number], number))
         found.append(best)
         remaining = [line for line in remaining if best not in line]
