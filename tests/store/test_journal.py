@@ -213,7 +213,7 @@ def test_R48_numbers_that_a_recovery_left_out_are_no_gap():
 def test_R48_the_last_of_several_lost_changes_counts():
     losses = by_account(
         [
-            mark(1, role="developer", status="active"),
+            mark(1, role="developer", status="active", factors=True),
             mark(2, role="marketer", status="active", epoch=2, password=True),
             mark(3, kind="removed", status="removed", epoch=2),
             mark(4, kind="pep", user="pep_x", status="revoked"),
@@ -229,4 +229,5 @@ def test_R48_the_last_of_several_lost_changes_counts():
         "status": "removed",
         "entry": "3-0",
         "epochs": [[1, "0"], [2, "1"]],
+        "factors": "1",
     }
