@@ -208,10 +208,7 @@ class FastPathProtocol(asyncio.Protocol):
     def _look_up_by_network(
         self, without: bytes, network: int
     ) -> tuple[HeadKey, UriParts | None, bytes | None, CachedResponse | None]:
-        """Return the same as `_look_up`. The network class of the client replaces its addresses in the keys (R40).
-
-        ``without``: a head without its line of addresses (`ClientNetworks.split`), not found as it is.
-        """
+        """Return the same as `_look_up`, with the network class of the client in place of its addresses (R40)."""
         responder, whole = self._responder, not self._numbered
         text, request_id = key_without_request_id(without)
         self._numbered = request_id is not None

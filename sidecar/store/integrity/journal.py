@@ -75,8 +75,9 @@ _head: Final = msgspec.json.Decoder(JournalHead).decode
 def journal_entry(change: FeedEntry) -> JournalEntry:
     before = change.n - 1 if change.before is None else change.before
     names = (change.kind, change.account, change.user)
-    after = (change.role, change.status, change.password, change.factors)
-    return JournalEntry(change.n, change.entry, before, *names, change.epoch, change.seq, *after)
+    numbers, values = (change.epoch, change.seq), (change.role, change.status)
+    facts = (change.password, change.factors)
+    return JournalEntry(change.n, change.entry, before, *names, *numbers, *values, *facts)
 
 
 async def read_feed(store: Store, partition: int, end: str = "+", until: str = "") -> list[JournalEntry]:
