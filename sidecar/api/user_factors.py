@@ -1,4 +1,4 @@
-"""Second factors of other users over HTTP, for callers who may manage them (R11, R37)."""
+"""Second factors of other users over HTTP, for managers of users (R11, R37)."""
 
 from sidecar.api.factors import refuse_stale
 from sidecar.api.serializers import revocation_headers

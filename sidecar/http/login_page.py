@@ -9,10 +9,10 @@ SIGN_IN: Final = CONSOLE + "sign-in"
 """The console's login page."""
 
 STEP_UP_PAGE: Final = CONSOLE + "step-up"
-"""The console's page for a signed-in user who must prove the sign-in again. Its login page leads back at once."""
+"""The console's step-up page. Its sign-in page would lead a signed-in user back at once."""
 
 STEP_UP: Final = "step_up"
-"""Parameter with the name of a condition, for a signed-in user who must prove the sign-in again."""
+"""Parameter of the step-up page with the name of the unmet condition."""
 
 PARAMETER: Final = "rd"
 """Always the last parameter: a gateway that cannot escape the original request appends it as it is."""

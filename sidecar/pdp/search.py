@@ -89,7 +89,7 @@ def open_cells(generation: Generation, role: str) -> frozenset[tuple[str, str]]:
 def met_cells(
     generation: Generation, resolved: ResolvedSubject, circumstances: Circumstances | None
 ) -> frozenset[tuple[str, str]]:
-    """Return the allowed (section, action) pairs whose needs are met."""
+    """Return the allowed (section, action) pairs with their needs met."""
     cells, needs = open_cells(generation, resolved.role), generation.needs
     if not needs.active:
         return cells

@@ -78,7 +78,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """``ended`` are numbers of tokens whose session is over, ``proven`` of those that have shown a second factor."""
+    """Numbers of tokens: ``ended`` of ended sessions, ``proven`` of sessions with a proof of a second factor."""
 
     role: str
     status: str = "active"

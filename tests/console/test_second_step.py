@@ -1,4 +1,4 @@
-"""The second step at sign-in: code, recovery code, what was typed, and the offer to add a factor."""
+"""The second step at sign-in: code, recovery code, kept entries, and the offer to add a factor."""
 
 import re
 from collections.abc import Callable

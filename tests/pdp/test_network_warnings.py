@@ -1,4 +1,4 @@
-"""What operators are told of needs: networks without a trusted proxy, and the version of the time zones."""
+"""Warnings about needs: networks without a trusted proxy, and the version of the time zones."""
 
 from types import SimpleNamespace
 

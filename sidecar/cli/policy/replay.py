@@ -20,7 +20,7 @@ from sidecar.policy.generation import Generation
 from sidecar.policy.needs.logged import are_met
 
 OF_NEEDS = {Reason.STEP_UP_REQUIRED, Reason.CONDITION_UNMET}
-"""Reasons of needs, in cells that a rule allowed. The log holds what was known, in coarse form."""
+"""Reasons of needs, in cells that a rule allowed. The log holds the known facts, in coarse form."""
 
 OF_THE_POLICY = OF_NEEDS | {
     *(Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION)

@@ -113,7 +113,7 @@ class Fsck:
                 report.findings.append(ConsistencyFinding(ConsistencyFault.FACTOR_WITHOUT_USER, account, detail))
 
     async def _is_stray_factor(self, account: AccountId, kind: str, name: str) -> bool:
-        """Return whether a key is still there, and still of nobody: a change may be in progress."""
+        """Return whether a key still exists without an owner: a change may have been in progress."""
         home = keys.account(account, self._store.partitions)
         exists = await self._store.command("EXISTS", f"{home}:{kind}:{name}")
         return bool(exists) and (kind, name) not in _factor_keys(await self._snapshot(account))

@@ -1,5 +1,5 @@
 -- include: factors
--- Replace all recovery codes of a user who has a factor. The record does not contain them, so there is no event.
+-- Replace all recovery codes of a user with a factor. The record does not contain them, so there is no event.
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
