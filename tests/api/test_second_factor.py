@@ -604,6 +604,18 @@ async def test_R37_nobody_resets_own_factors_or_those_of_a_higher_role(ada, town
     assert (await ada.call("DELETE", f"/v1/users/{bob.id}/factors")).body["code"] == "step_up_required"
 
 
+async def test_R11_factors_of_another_account_are_out_of_reach(ada, town):
+    eve = await town.found("Bolt", "eve@bolt.example")
+    token, ada.token = ada.token, await ada.web.token("eve@bolt.example")
+    phone = await ada.phone()
+    before = await town.people.users.record(eve.id)
+    path = f"/v1/users/{eve.id}/factors"
+    assert (await ada.call("DELETE", path, token=token)).status == 404
+    assert (await ada.call("POST", f"{path}/confirm", token=token)).status == 404
+    assert (await ada.call("DELETE", f"/v1/me/factors/{phone.id}", token=token)).status == 404
+    assert await town.people.users.record(eve.id) == before
+
+
 async def test_no_secret_of_a_factor_is_in_the_audit(ada):
     phone = await ada.phone()
     device = await ada.passkey()
