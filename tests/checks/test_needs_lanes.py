@@ -9,12 +9,14 @@ import pytest
 from sidecar.domain.decision import Decision
 from sidecar.domain.sessions import Method, Proof
 from sidecar.gateways.ext_authz import client_of, decide_now, gateway_call, respond
+from sidecar.gateways.fast_path import response_cache
 from sidecar.gateways.fast_path.protocol import FastPathListener, FastPathProtocol
 from sidecar.http.login_page import login_page
 from sidecar.http.response import RawResponse
 from tests.checks.test_response_cache import Wire
-from tests.needs_world import PASSWORD, TOTP, NeedsWorld
+from tests.needs_world import PASSWORD, TOTP, NeedsWorld, need, policy_with
 from tests.pdp_fixture import NOW, token
+from tests.policy.needs_policies import CONDITIONS
 
 Lines = tuple[tuple[bytes, bytes], ...]
 ASKED: Lines = (
@@ -88,9 +90,13 @@ KNOWN = {1, 3, 4, 5, 7, 13, 16, 17, 18, 19}
 """Numbers of the lines above in which a trusted proxy reports an address of the office."""
 
 
-async def test_R40_a_forged_address_counts_for_nothing_on_both_paths() -> None:
+@pytest.mark.parametrize("alias_every", [1, response_cache.ALIAS_EVERY])
+async def test_R40_a_forged_address_counts_for_nothing_on_both_paths(
+    alias_every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response_cache, "ALIAS_EVERY", alias_every)
     lanes = Lanes(NeedsWorld("office", trusted=TRUSTED))
-    for _ in range(3):  # the third response is a remembered one
+    for _ in range(4):  # the third response is found by its class, the fourth by its head, if it got an alias
         for (number, lines), peer in product(enumerate(FORWARDED), (PROXY, STRANGER, None)):
             expected = 200 if peer == PROXY and number in KNOWN else 403
             for asked in ((*lines, *ASKED), (*ASKED, *lines)):
@@ -121,6 +127,26 @@ async def test_R40_classes_are_remembered_and_not_addresses() -> None:
         assert lanes.status(PROXY, (*forwarded(address.encode()), *ASKED)) == (200 if inside else 403)
     assert len(lanes.fast.responder.cache.responses) == 2
     assert len(lanes.fast.responder.cache.templates) == 2
+    assert len(lanes.fast.responder.cache.aliases) == pytest.approx(2000 / response_cache.ALIAS_EVERY, abs=1)
+
+
+async def test_R40_heads_of_many_addresses_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response_cache, "ALIAS_EVERY", 1)
+    lanes = Lanes(NeedsWorld("office", trusted=TRUSTED))
+    for number in range(3 * response_cache.MAX_ALIASES):
+        line = forwarded(f"203.0.{number // 250}.{number % 250}, ".encode() + OFFICE)
+        assert lanes.status(PROXY, (*line, *ASKED)) == 200
+    assert len(lanes.fast.responder.cache.aliases) == response_cache.MAX_ALIASES
+    assert len(lanes.fast.responder.cache.responses) == 1
+
+
+async def test_R40_an_alias_ends_with_its_generation() -> None:
+    lanes = Lanes(NeedsWorld("office", trusted=TRUSTED))
+    asked = (*forwarded(OFFICE), *ASKED)
+    assert [lanes.status(PROXY, asked) for _ in range(20)] == [200] * 20
+    assert lanes.fast.responder.cache.aliases
+    lanes.world.policy.generation = policy_with(need("office"), CONDITIONS.replace("192.0.2.0", "198.18.0.0"))
+    assert [lanes.status(PROXY, asked) for _ in range(20)] == [403] * 20
 
 
 class HandedOverError(Exception):

@@ -45,6 +45,20 @@ class CheckResponder:
         known = self.cache.get(key)
         return known if known is not None and self._app.pdp.is_current(known.basis) else None
 
+    def cached_of_proxy(self, head: bytes) -> CachedResponse | None:
+        """Return the same for a head of a trusted proxy, whose line of addresses can decide (R40)."""
+        if not self.networks.matter():
+            return self.cached(head)
+        known = self.cache.aliases.get(head)
+        return known if known is not None and self._app.pdp.is_current(known.basis) else None
+
+    def cached_by_network(self, head: bytes, key: tuple[bytes, int]) -> CachedResponse | None:
+        """Return the cached response to an identical request of a client of the same network class."""
+        known = self.cached(key)
+        if known is not None:
+            self.cache.alias(head, known)
+        return known
+
     def find_by_template(self, key: Hashable, page: UriParts) -> CachedResponse | None:
         """Return the cached response to a request that differs only in its URI, if its basis is current.
 

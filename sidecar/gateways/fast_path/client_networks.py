@@ -38,16 +38,20 @@ class ClientNetworks:
         self._known: FifoCache[bytes, int] = FifoCache(MAX_KNOWN)
         self._get = self._known.get
 
+    def matter(self) -> bool:
+        """Return True if the policy in force has needs with conditions of networks."""
+        generation = self._policy.generation
+        if generation is not self._generation:
+            self._follow(generation)
+        return self._matter
+
     def split(self, head: bytes) -> tuple[bytes, int] | None:
         """Return a head without its line of addresses, and the class of the client. Without such a line: `NO_LINE`.
 
         Return None if the policy in force has no needs with conditions of networks. A head with several lines of
         addresses has no class. Its response must not be cached.
         """
-        generation = self._policy.generation
-        if generation is not self._generation:
-            self._follow(generation)
-        if not self._matter:
+        if not self.matter():
             return None
         at = head.rfind(USUAL)
         if at < 0:

@@ -99,6 +99,7 @@ class FastPathProtocol(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         trusted = self._listener.app.public_config.trusted_proxies
         self._proxied = is_trusted_peer(peer[0] if isinstance(peer, tuple) else None, trusted)
+        self._cached = self._responder.cached_of_proxy if self._proxied else self._responder.cached
         self._loop = asyncio.get_running_loop()
         self._last_activity = self._loop.time()
         self._timer = self._loop.call_later(self._listener.idle, self._close_if_idle)
@@ -191,33 +192,26 @@ class FastPathProtocol(asyncio.Protocol):
         up before the search for a request id.
         """
         responder, whole = self._responder, not self._numbered
-        if self._proxied and (by_network := responder.networks.split(head)) is not None:
-            known = responder.cached(by_network) if whole else None
-            return self._look_up_by_network(*by_network) if known is None else (by_network, None, None, known)
-        known = responder.cached(head) if whole else None
+        known = self._cached(head) if whole else None
         if known is not None:
             return head, None, None, known
-        key, request_id = key_without_request_id(head)
+        text, request_id = key_without_request_id(head)
         self._numbered = request_id is not None
-        known = None if whole and request_id is None else responder.cached(key)
+        known = None if whole and request_id is None else self._cached(text)
         if known is not None:
-            return key, None, request_id, known
-        page = key_without_uri(key)
-        return key, page, request_id, None if page is None else responder.find_by_template(key, page)
-
-    def _look_up_by_network(
-        self, without: bytes, network: int
-    ) -> tuple[HeadKey, UriParts | None, bytes | None, CachedResponse | None]:
-        """Return the same as `_look_up`, with the network class of the client in place of its addresses (R40)."""
-        responder, whole = self._responder, not self._numbered
-        text, request_id = key_without_request_id(without)
-        self._numbered = request_id is not None
-        key = (text, network)
-        known = None if whole and request_id is None else responder.cached(key)
-        page = None if known is not None else key_without_uri(text)
+            return text, None, request_id, known
+        key: HeadKey = text
+        by_network = responder.networks.split(text) if self._proxied else None
+        if by_network is not None:
+            known = responder.cached_by_network(text, by_network)
+            if known is not None:
+                return by_network, None, request_id, known
+            key, text = by_network, by_network[0]
+        page = key_without_uri(text)
         if page is None:
-            return key, None, request_id, known
-        page = ((page[0], network), page[1])
+            return key, None, request_id, None
+        if by_network is not None:
+            page = ((page[0], by_network[1]), page[1])
         return key, page, request_id, responder.find_by_template(key, page)
 
     def _parse(self, head: bytes) -> SimpleRequest | None:
