@@ -11,7 +11,7 @@ import msgspec
 from sidecar.domain.access import Target
 from sidecar.domain.decision import Decision
 from sidecar.domain.problems import Code, Problem
-from sidecar.gateways.ext_authz import record_check
+from sidecar.gateways.ext_authz import record_checks
 from sidecar.http.request import Request, Response
 from sidecar.http.schemas import ReasonName
 from sidecar.policy.generation import Generation
@@ -84,10 +84,7 @@ async def check(call: Request[CheckBody]) -> Response | Problem:
         return Problem(Code.BAD_REQUEST, 'give "section" and "action", or "checks" with 1 to 100 of those pairs')
     generation = call.policy
     decisions = [call.app.pdp.evaluate(generation, call.caller.identity, target) for target in targets]
-    ended = perf_counter()
-    started = ended - (ended - started) / len(decisions)  # each decision gets an equal share of the time
-    for decision in decisions:
-        record_check(call.app, ENDPOINT, decision, call.request_id, started, ended)
+    record_checks(call.app, ENDPOINT, decisions, call.request_id, started)
     headers: tuple[tuple[str, str], ...] = (("X-Auth-Generation", generation.id),)
     if len(decisions) == 1:
         headers += (("X-Auth-Reason", decisions[0].reason.value),)
@@ -106,13 +103,11 @@ def _targets(body: CheckBody) -> list[Target] | None:
 
 def _body(body: CheckBody, decisions: list[Decision], generation: Generation) -> CheckResponse:
     if isinstance(body.checks, tuple):
-        results = [CheckResult(one.allowed, one.reason, one.rule, _unmet(one)) for one in decisions]
+        results = [
+            CheckResult(one.allowed, one.reason, one.rule, msgspec.UNSET if one.missing is None else one.missing.names)
+            for one in decisions
+        ]
         return CheckResponse(decisions=results, generation=generation.id)
     (one,) = decisions
-    return CheckResponse(
-        decision=one.allowed, reason=one.reason, rule=one.rule, unmet=_unmet(one), generation=generation.id
-    )
-
-
-def _unmet(decision: Decision) -> tuple[str, ...] | msgspec.UnsetType:
-    return decision.missing.names if decision.missing else msgspec.UNSET
+    unmet = msgspec.UNSET if one.missing is None else one.missing.names
+    return CheckResponse(decision=one.allowed, reason=one.reason, rule=one.rule, unmet=unmet, generation=generation.id)

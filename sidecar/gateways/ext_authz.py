@@ -3,6 +3,7 @@
 Any error here is a denial, because a gateway may be configured to let the request pass on a 5xx.
 """
 
+from collections.abc import Sequence
 from time import perf_counter
 
 from sidecar.domain.access import CredentialSource, Question, RequestPath, Target
@@ -236,12 +237,19 @@ def log_entry_for(app: AppContext, endpoint: str, decision: Decision) -> LogEntr
     return app.recorder.log_entry(endpoint, decision, decision.section if known else "")
 
 
-def record_check(
-    app: AppContext, endpoint: str, decision: Decision, request_id: str, started: float, ended: float | None = None
+def record_check(app: AppContext, endpoint: str, decision: Decision, request_id: str, started: float) -> None:
+    """Count and log a check with another response format, just decided. ``request_id``: any text."""
+    app.recorder.record(log_entry_for(app, endpoint, decision), in_quotes(request_id), started, perf_counter())
+
+
+def record_checks(
+    app: AppContext, endpoint: str, decisions: Sequence[Decision], request_id: str, started: float
 ) -> None:
-    """Count and log a check with another response format. ``request_id``: any text. ``ended``: None means now."""
-    ended = perf_counter() if ended is None else ended
-    app.recorder.record(log_entry_for(app, endpoint, decision), in_quotes(request_id), started, ended)
+    """Count and log the checks of one request, just decided. Each gets an equal share of the time."""
+    ended = perf_counter()
+    started, quoted = ended - (ended - started) / len(decisions), in_quotes(request_id)
+    for decision in decisions:
+        app.recorder.record(log_entry_for(app, endpoint, decision), quoted, started, ended)
 
 
 def _adapt_response(call: GatewayRequest, app: AppContext, decision: Decision, answer: RawResponse) -> RawResponse:

@@ -126,7 +126,9 @@ class DecisionPoint:
         ruling = decide(generation, role, target.section, target.action)
         section, action = target.section[:SHOWN], target.action[:SHOWN]
         decision = Decision(ruling.reason, generation.id, ruling.rule, identity.record, section, action)
-        requirement = generation.needs.of(role, target.section, target.action) if decision.allowed else None
+        if not (generation.needs.active and decision.allowed):
+            return decision
+        requirement = generation.needs.of(role, target.section, target.action)
         if requirement is None:
             return decision
         now = self.clock()
