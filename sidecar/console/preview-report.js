@@ -13,7 +13,7 @@ import { count } from "./titles.js";
  *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[], needs_factor?: boolean}} Change
  * @typedef {{method: string, path: string, from: string, to: string, opens: boolean}} RouteChange
  * @typedef {{severity: string, code: string, file: string, line: number, column: number, message: string,
- *   hint: string}} Diagnostic
+ *   hint: string, places: {line: number, column: number}[]}} Diagnostic
  * @typedef {object} Failed
  * @property {string} rule
  * @property {string} [role]
@@ -182,7 +182,7 @@ export function remedy(found, failed) {
   const [path, number] = failed.rule.split(":");
   const here = { file: path.split("/").pop() ?? path, line: Number(number) };
   const same = found.diagnostics.find((one) =>
-    FAILED.has(one.code) && one.file === path && one.line === here.line);
+    FAILED.has(one.code) && one.file === path && [one, ...one.places].some((at) => at.line === here.line));
   const [, rule, other, result] = same?.hint.match(HINT) ?? [];
   if (!result) return [here];
   const first = rule ? ["Fix ", { file: "policy.csv", line: Number(rule) }] : [other.charAt(0).toUpperCase() + other.slice(1)];

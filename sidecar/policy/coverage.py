@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from sidecar.policy.decision_table import Cell, Row, cells_of, columns_of, direct_rules, inherited
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
-from sidecar.policy.expectations import EXPECTATIONS, Suite
+from sidecar.policy.expectations import EXPECTATIONS, Expectation, Suite
 from sidecar.policy.generation import Generation
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.needs.rows import cells_with
 from sidecar.policy.rules import FILE, Effect, Inheritance, Rule, parents_of, ways_up
-from sidecar.policy.suite_runner import decisive_rows
+from sidecar.policy.suite_runner import SHOWN, decisive_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,15 @@ class NeedCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Coverage of all rules and cells. ``cells``: the cells of the assignable roles, each with its expected flag."""
+    """Coverage of all rules and cells. ``cells``: the cells of the assignable roles, each with its expected flag.
+
+    ``wildcards``: the cells among them that only a row with ``*`` expects.
+    """
 
     rules: tuple[RuleCoverage, ...]
     cells: tuple[tuple[Cell, bool], ...]
     needs: tuple[NeedCoverage, ...] = ()
+    wildcards: frozenset[Cell] = frozenset()
 
     @property
     def rule_percent(self) -> float:
@@ -71,6 +75,26 @@ def shortfalls(coverage: Coverage, required: float) -> list[Diagnostic]:
     ]
 
 
+def inexact_allows(generation: Generation, suite: Suite) -> list[Diagnostic]:
+    """Return a diagnostic for each row with ``*`` that is the only expectation of allowed cells."""
+    rows = suite.rows()
+    found: dict[Expectation, list[Cell]] = {}
+    for cell, ruling in generation.cells.items():
+        row = rows.row_of(*cell)
+        if row is not None and ruling.allowed and not row.exact and generation.roles[cell[0]].assignable:
+            found.setdefault(row, []).append(cell)
+    code = DiagnosticCode.MISSING_EXPECTATION
+    diagnostics = []
+    for row, cells in found.items():
+        noun = "allowed cell has" if len(cells) == 1 else "allowed cells have"
+        message = f"{len(cells)} {noun} no exact row, only {row.effect}, {row.role}, {row.section}, {row.action}"
+        exact = "; ".join(f"allow, {', '.join(cell)}" for cell in cells[:SHOWN])
+        more = f"; and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+        hint = f"add to {EXPECTATIONS}: {exact}{more}"
+        diagnostics.append(Diagnostic(code.severity, code, path_of(EXPECTATIONS), row.line, 1, message, hint))
+    return sorted(diagnostics)
+
+
 def _percent(part: int, whole: int) -> float:
     return 100.0 * part / whole if whole else 100.0
 
@@ -85,14 +109,16 @@ def measure(generation: Generation, suite: Suite) -> Coverage:
     for rule in _decisive(generation):
         decisive[rule] = decisive.get(rule, 0) + 1
     rules = [RuleCoverage(rule, fired.get(rule.id, 0), decisive.get(rule, 0)) for rule in generation.rules]
-    expected = {(e.role, e.section, e.action) for e in suite.expectations if not e.without}
+    expected = suite.rows()
+    cells = {cell: expected.row_of(*cell) for cell in generation.cells if generation.roles[cell[0]].assignable}
     return Coverage(
         tuple(sorted((*rules, *_links(generation)), key=lambda measured: measured.rule.line)),
-        tuple((cell, cell in expected) for cell in generation.cells if generation.roles[cell[0]].assignable),
+        tuple((cell, row is not None) for cell, row in cells.items()),
         tuple(
             NeedCoverage(line, cells_with(generation.needs, line, generation.roles, generation.cells), decisive)
             for line, decisive in decisive_rows(generation, suite).items()
         ),
+        frozenset(cell for cell, row in cells.items() if row is not None and not row.exact),
     )
 
 

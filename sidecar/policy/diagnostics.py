@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from sidecar.domain.text import fold_case
+from sidecar.policy.places import KNOWN, Place, Places, listed, merged
 
 MAX_NEAR: Final = 320
 """Maximum length in characters of a name in a did-you-mean search. Longer names have no match."""
@@ -110,6 +111,7 @@ class DiagnosticCode(StrEnum):
     FAILED_ROUTE = "failed-route"
     UNTESTED_ROUTE = "untested-route"
     LOW_COVERAGE = "low-coverage"
+    UNREVIEWED_ROW = "unreviewed-row"
     # invariants that no edit may break (R26)
     ADMINISTRATOR_MISSING = "administrator-missing"
     ADMINISTRATOR_LOCKED_OUT = "administrator-locked-out"
@@ -145,6 +147,7 @@ _WARNINGS = frozenset(
         DiagnosticCode.UNUSED_CONDITION,
         DiagnosticCode.IMPLIED_ALTERNATIVE,
         DiagnosticCode.ADMINISTRATOR_NEED,
+        DiagnosticCode.UNREVIEWED_ROW,
     }
 )
 
@@ -171,6 +174,8 @@ AT_MOST = 500
 class Diagnostic(msgspec.Struct, frozen=True):
     """One finding: position, message and remedy. ``line`` and ``column`` count from 1; columns are characters.
 
+    ``places``: further positions of the same cause, at most `AT_MOST`. The message counts all of them.
+
     Encoded as it is: in the API, in ``/status``, by ``--json``, and through the pipe of the compile child.
     """
 
@@ -181,6 +186,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
     column: int
     message: str
     hint: str = ""
+    places: tuple[Place, ...] = ()
 
     def __str__(self) -> str:
         warning = "warning: " if self.severity is Severity.WARNING else ""
@@ -216,12 +222,17 @@ class DiagnosticSink:
         self._found: list[Diagnostic] = []
         self._seen: Counter[tuple[str, DiagnosticCode]] = Counter()
 
-    def add(self, code: DiagnosticCode, file: str, at: tuple[int, int], message: str, hint: str) -> None:
-        """Add a finding. ``file`` is the bare name, ``at`` line and column."""
+    def add(
+        self, code: DiagnosticCode, file: str, at: tuple[int, int], message: str, hint: str, places: Places = ()
+    ) -> None:
+        """Add a finding. ``file`` is the bare name, ``at`` line and column, ``places`` those of the same cause."""
         self._seen[file, code] += 1
         if self._seen[file, code] <= AT_MOST:
+            if places:
+                message = f"{message}; the same cause: {listed(file, (at, *places))}"
             message = message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
-            self._found.append(Diagnostic(code.severity, code, path_of(file), *at, message, hint))
+            further = tuple(Place(*place) for place in places[:AT_MOST])
+            self._found.append(Diagnostic(code.severity, code, path_of(file), *at, message, hint, further))
 
     def accepts(self, code: DiagnosticCode, file: str) -> bool:
         """Return False once `add` only counts. Callers then skip the computation of a hint."""
@@ -239,7 +250,8 @@ class DiagnosticSink:
         return any(diagnostic.is_error and diagnostic.file in paths for diagnostic in self._found)
 
     def sorted(self) -> tuple[Diagnostic, ...]:
-        ordered = sorted(self._found)
+        """Return the findings by position. Those of one file with the same text are one finding with its places."""
+        ordered = merged(sorted(self._found))
         for (file, code), count in self._seen.items():
             if count > AT_MOST:
                 index = max(i for i, d in enumerate(ordered) if d.file == path_of(file) and d.code is code)
@@ -257,7 +269,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """Return `did_you_mean`, or otherwise the known names."""
     known = list(candidates)
-    return did_you_mean(name, known) or f"known: {', '.join(known[:20])}"
+    return did_you_mean(name, known) or f"{KNOWN}{', '.join(known[:20])}"
 
 
 def closest(name: str, candidates: Iterable[str]) -> str | None:

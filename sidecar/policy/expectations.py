@@ -1,11 +1,13 @@
 """Reader of the policy's tests in expectations.csv and routes.csv; `suite_runner` runs them.
 
-A test with an undeclared name is an error, not a result.
+A test with an undeclared name is an error, not a result. ``*`` stands for all sections, or all actions of a section; of
+the rows of a cell, the most exact one is its expectation.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,7 +15,7 @@ from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean
-from sidecar.policy.name_checks import NameChecker, quoted
+from sidecar.policy.name_checks import ANY, NameChecker, quoted
 from sidecar.policy.needs.conditions import Conditions
 from sidecar.policy.needs.lines import NeedLine, read_alternatives
 from sidecar.policy.needs.rows import PREFIX
@@ -21,12 +23,17 @@ from sidecar.policy.routes import METHODS, Route
 
 EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"
-_EXPECTATION_FORM = "allow|deny, role, section, action"
+REVIEW = "# review"
+"""Line above each row that `policy expect --write` proposes."""
+_EXPECTATION_FORM = "allow|deny, role, section|*, action|*"
 _ROUTE_FORM = "public|SECTION/ACTION|unmatched, METHOD, path"
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):
-    """Line of expectations.csv. ``without``: conditions that are missing; all other needs of the cell are met."""
+    """Line of expectations.csv. ``section`` and ``action`` may be `ANY`.
+
+    ``without``: conditions that are missing; all other needs of the cell are met.
+    """
 
     line: int
     allowed: bool
@@ -34,6 +41,15 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     section: str
     action: str
     without: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Return whether the row names one cell."""
+        return self.action != ANY
+
+    @property
+    def effect(self) -> str:
+        return "allow" if self.allowed else "deny"
 
     @property
     def text(self) -> str:
@@ -53,17 +69,45 @@ class RouteTest(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """All readable tests. A file with an invalid line is not checked for completeness, because its gaps are unknown."""
+    """All readable tests. A file with an invalid line is not checked for completeness, because its gaps are unknown.
+
+    ``review``: file and line of each `REVIEW` line.
+    """
 
     expectations: tuple[Expectation, ...] = ()
     routes: tuple[RouteTest, ...] = ()
     last_lines: tuple[int, int] = (1, 1)
     whole: tuple[bool, bool] = (True, True)
+    review: tuple[tuple[str, int], ...] = ()
 
     def denied(self) -> frozenset[tuple[str, str, str]]:
-        """Return role, section and action of each expected deny."""
-        denies = (test for test in self.expectations if not (test.allowed or test.without))
+        """Return role, section and action of each deny that an exact row expects."""
+        denies = (test for test in self.expectations if test.exact and not (test.allowed or test.without))
         return frozenset((test.role, test.section, test.action) for test in denies)
+
+    def rows(self) -> "ExpectedCells":
+        """Return the rows by the cells that they expect."""
+        return ExpectedCells(self.expectations)
+
+
+class ExpectedCells:
+    """Rows of expectations.csv by cell. Of several rows for a cell, the most exact one counts."""
+
+    def __init__(self, expectations: Iterable[Expectation]) -> None:
+        self._rows = {(e.role, e.section, e.action): e for e in expectations if not e.without}
+
+    def row_of(self, role: str, section: str, action: str) -> Expectation | None:
+        """Return the row of a cell: of the action, otherwise of its section, otherwise of the role."""
+        rows = self._rows
+        return rows.get((role, section, action)) or rows.get((role, section, ANY)) or rows.get((role, ANY, ANY))
+
+
+class FailedTest(NamedTuple):
+    """Test with another result. ``cells``: for a row with ``*``, section and action of the cells that differ."""
+
+    test: Expectation | RouteTest
+    got: str
+    cells: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +115,7 @@ class TestResults:
     """Test results of a generation: passed and failed lines, and gaps. Messages are in the findings."""
 
     passed: int = 0
-    failed: tuple[tuple[Expectation | RouteTest, str], ...] = ()
+    failed: tuple[FailedTest, ...] = ()
     missing: tuple[tuple[str, str, str], ...] = ()
     untested: tuple[Route, ...] = ()
     untested_needs: tuple[NeedLine, ...] = ()
@@ -92,25 +136,33 @@ def read_suite(
     findings: DiagnosticSink,
 ) -> Suite:
     """Read both files. None is a missing file, which is already reported."""
-    cells, last_cell = _read(expectations, EXPECTATIONS, findings)
-    requests, last_request = _read(routes, ROUTES, findings)
+    cells, last_cell, cell_reviews = _read(expectations, EXPECTATIONS, findings)
+    requests, last_request, request_reviews = _read(routes, ROUTES, findings)
     return Suite(
         tuple(_read_expectations(cells, vocabulary, conditions, findings)),
         tuple(_read_route_tests(requests, vocabulary, findings)),
         (last_cell, last_request),
         (not findings.errors_in(EXPECTATIONS), not findings.errors_in(ROUTES)),
+        (*cell_reviews, *request_reviews),
     )
 
 
-def _read(data: bytes | None, file: str, findings: DiagnosticSink) -> tuple[list[CsvRecord], int]:
+def _read(
+    data: bytes | None, file: str, findings: DiagnosticSink
+) -> tuple[list[CsvRecord], int, list[tuple[str, int]]]:
+    """Return the records, the last line, and the `REVIEW` lines, which are reported."""
     if data is None:
-        return [], 1
+        return [], 1, []
     lines = read_lines(data, file, findings)
     found = list(records(lines, file, findings))
     if not found and not findings.errors_in(file):
         form = _EXPECTATION_FORM if file == EXPECTATIONS else _ROUTE_FORM
         findings.add(Code.EMPTY_FILE, file, (1, 1), "the file contains no tests", f"a test is: {form}")
-    return found, lines[-1].number if lines else 1
+    reviews = [(file, line.number) for line in lines if line.text.strip() == REVIEW]
+    for _, number in reviews:
+        message, hint = "the row below was proposed and not yet reviewed", f'check it, then delete the line "{REVIEW}"'
+        findings.add(Code.UNREVIEWED_ROW, file, (number, 1), message, hint)
+    return found, lines[-1].number if lines else 1, reviews
 
 
 def _read_expectations(
@@ -122,13 +174,26 @@ def _read_expectations(
         has_without = len(record.fields) == 5 and record.fields[4].split(" ")[0] == PREFIX
         if not names.form(record, _EXPECTATION_FORM, 5 if has_without else 4):
             continue
-        checks = (names.effect(record, 0), names.role(record, 1), names.target(record, 2, wildcards=False))
+        checks = (names.effect(record, 0), names.role(record, 1), _is_target(record, names, exact=has_without))
         without = _read_without(record, conditions, names) if has_without else ()
         if without is None or not all(checks):
             continue
         if _is_first(record, (*record.fields[1:4], *sorted(without)), seen, EXPECTATIONS, findings):
             effect, role, section, action = record.fields[:4]
             yield Expectation(record.line, effect == "allow", role, section, action, without)
+
+
+def _is_target(record: CsvRecord, names: NameChecker, *, exact: bool) -> bool:
+    """Return whether section and action are a cell, or ``*`` for all actions: of a section, or of all."""
+    if not names.target(record, 2, wildcards=not exact):
+        return False
+    section, action = record.fields[2:4]
+    if section != ANY or action == ANY:
+        return True
+    message = f'"*" is all sections, but {quoted(action)} is one action'
+    hint = f"write *, * for all actions of all sections, or one section before {action}"
+    names.findings.add(Code.MISPLACED_WILDCARD, EXPECTATIONS, record.at(2), message, hint)
+    return False
 
 
 def _read_without(record: CsvRecord, conditions: Conditions, names: NameChecker) -> tuple[str, ...] | None:

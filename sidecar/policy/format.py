@@ -23,8 +23,8 @@ def format_csv(data: bytes, file: str, findings: DiagnosticSink) -> bytes | None
     if reasons:
         findings.extend(reasons)
         return None
-    widths = _widths(rows.values())
-    written = [_written(rows[line.number], widths) if line.number in rows else line.text.strip() for line in lines]
+    widths = column_widths(rows.values())
+    written = [written_row(rows[line.number], widths) if line.number in rows else line.text.strip() for line in lines]
     groups = [list(group) for blank, group in groupby(written, key=lambda text: not text) if not blank]
     return ("\n\n".join("\n".join(group) for group in groups) + "\n").encode()
 
@@ -42,7 +42,8 @@ def _kind(fields: tuple[str, ...]) -> tuple[str, int]:
     return (fields[0] if fields[0] in ("p", "g") else "", len(fields))
 
 
-def _widths(rows: Iterable[tuple[str, ...]]) -> Widths:
+def column_widths(rows: Iterable[tuple[str, ...]]) -> Widths:
+    """Return the width of each column, per kind of line."""
     widths: Widths = {}
     for fields in rows:
         for index, field in enumerate(fields):
@@ -51,9 +52,10 @@ def _widths(rows: Iterable[tuple[str, ...]]) -> Widths:
     return widths
 
 
-def _written(fields: tuple[str, ...], widths: Widths) -> str:
+def written_row(fields: tuple[str, ...], widths: Widths) -> str:
+    """Return the line of a row, aligned with the others. A field may be wider than its column."""
     cells = [_quoted(field) for field in fields]
-    padded = [f"{cell},".ljust(widths[(*_kind(fields), index)] + 1) for index, cell in enumerate(cells[:-1])]
+    padded = [f"{cell},".ljust(widths.get((*_kind(fields), index), 0) + 1) for index, cell in enumerate(cells[:-1])]
     return " ".join((*padded, cells[-1]))
 
 

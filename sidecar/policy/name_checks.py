@@ -13,6 +13,7 @@ from sidecar.policy.csv_reader import NAME, CsvRecord
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
+from sidecar.policy.places import KNOWN
 
 ANY = "*"
 """Wildcard for all sections, or for all actions of a section."""
@@ -53,7 +54,8 @@ class NameChecker:
         if roles is None or name in roles:
             return bool(name)
         if "*" in as_ascii(name):
-            hint = "give the rule to a role that the others inherit"
+            of_rules = "give the rule to a role that the others inherit"
+            hint = of_rules if self.file == "policy.csv" else "write a line for each role"
             self._star(name, record.at(index), " is not a role: a line names one role", hint)
         elif "@" in name or name.startswith("usr_"):
             hint = "assign roles to users with `sidecar user set-role`"
@@ -97,10 +99,10 @@ class NameChecker:
         return False
 
     def no_star(self, name: str, at: tuple[int, int]) -> bool:
-        """Return whether a name in a test has no ``*``. A test names one section and one action."""
+        """Return whether a name in a test has no ``*``: a route test, and a row with ``without``."""
         if "*" not in as_ascii(name):
             return True
-        self._star(name, at, ": * is not a name", "a test names one section and one action")
+        self._star(name, at, ": * is not a name", "name one section and one action here")
         return False
 
     def _star(self, name: str, at: tuple[int, int], problem: str, hint: str) -> None:
@@ -149,7 +151,7 @@ class NameChecker:
             if other is not code and name in names:
                 return f"it is {expected}: are the columns in order?"
         shown = list(known)
-        return "known: " + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "")
+        return KNOWN + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "")
 
 
 def quoted(text: str) -> str:

@@ -4,65 +4,124 @@ The tests must be complete. An untested cell of an assignable role, an untested 
 fail like a wrong result.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
 
+from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
-from sidecar.policy.decision_table import Ruling
+from sidecar.policy.decision_table import Cell, Ruling
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
-from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest, Suite, TestResults
+from sidecar.policy.expectations import (
+    EXPECTATIONS,
+    ROUTES,
+    Expectation,
+    ExpectedCells,
+    FailedTest,
+    RouteTest,
+    Suite,
+    TestResults,
+)
 from sidecar.policy.generation import Generation
+from sidecar.policy.missing_rows import missing_expectations, missing_route_tests
 from sidecar.policy.needs import lines as needs_file
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.needs.rows import blocking_lines, example_row, unrelated_names
-from sidecar.policy.route_loader import owner
 from sidecar.policy.routes import Route, outcome_text
+from sidecar.policy.rules import FILE, Effect
+
+SHOWN: Final = 8
+"""Maximum number of rows in a hint."""
 
 
 def run_tests(generation: Generation, suite: Suite, findings: DiagnosticSink) -> TestResults:
     """Run all tests. A failure is reported at the test's line, a missing test at the end of the file."""
-    failed = [*_failed_expectations(generation, suite, findings), *_failed_routes(generation, suite, findings)]
-    missing = list(_missing_cells(generation, suite)) if suite.whole[0] else []
-    for role, section, action in missing:
-        message = f"no expectation for {role} on {section}/{action}"
-        effect = "allow" if decide(generation, role, section, action).allowed else "deny"
-        hint = f"currently: {effect}, {role}, {section}, {action}"
-        findings.add(Code.MISSING_EXPECTATION, EXPECTATIONS, (suite.last_lines[0], 1), message, hint)
-    untested = list(_untested_routes(generation, suite)) if suite.whole[1] else []
-    for route in untested:
-        message = f"no test for the route {', '.join(route.methods)} {route.path} of sections.toml, line {route.line}"
-        hint = f"example: {owner(route)}, {route.methods[0]}, {_example(route.path)}"
-        findings.add(Code.UNTESTED_ROUTE, ROUTES, (suite.last_lines[1], 1), message, hint)
+    rows = suite.rows()
+    expectations = sorted(_failed_expectations(generation, suite, rows, findings), key=lambda one: one.test.line)
+    failed = (*expectations, *_failed_routes(generation, suite, findings))
+    missing = tuple(_missing_cells(generation, rows)) if suite.whole[0] else ()
+    _report_missing(generation, missing, suite, findings)
+    untested = tuple(_untested_routes(generation, suite)) if suite.whole[1] else ()
+    _report_untested(generation, untested, suite, findings)
     passed = len(suite.expectations) + len(suite.routes) - len(failed)
     needs = tuple(_untested_needs(generation, suite, findings)) if suite.whole[0] else ()
-    return TestResults(passed, tuple(failed), tuple(missing), tuple(untested), needs)
+    return TestResults(passed, failed, missing, untested, needs)
+
+
+# -- failed expectations -----------------------------------------------------------------------------------------------
 
 
 def _failed_expectations(
-    generation: Generation, suite: Suite, findings: DiagnosticSink
-) -> Iterator[tuple[Expectation | RouteTest, str]]:
-    for expectation in suite.expectations:
-        ruling = decide(generation, expectation.role, expectation.section, expectation.action)
-        if expectation.without:
-            got = _failed_need(generation, expectation, ruling, findings)
+    generation: Generation, suite: Suite, rows: ExpectedCells, findings: DiagnosticSink
+) -> Iterator[FailedTest]:
+    causes: dict[object, list[tuple[Expectation, Ruling]]] = {}
+    for test in suite.expectations:
+        if not test.exact:
+            continue
+        ruling = decide(generation, test.role, test.section, test.action)
+        if test.without:
+            got = _failed_need(generation, test, ruling, findings)
             if got is not None:
-                yield expectation, got
-            continue
-        if ruling.allowed is expectation.allowed:
-            continue
-        expected_effect, got = ("allow", "deny") if expectation.allowed else ("deny", "allow")
-        by = f" by line {ruling.line} of policy.csv" if ruling.line else ""
-        message = f"{expectation.text}: expected {expected_effect}, got {got} ({ruling.reason}{by})"
-        rule = (
-            f"add p, {expectation.role}, {expectation.section}, {expectation.action}, {expected_effect} to policy.csv"
+                yield FailedTest(test, got)
+        elif ruling.allowed is not test.allowed:
+            yield FailedTest(test, _effect(ruling.allowed))
+            cause = ruling.rule or (test.role, test.section, test.allowed)
+            causes.setdefault(cause, []).append((test, ruling))
+    for same in causes.values():
+        _report_failed(same, findings)
+    if any(not test.exact for test in suite.expectations):
+        yield from _failed_wildcards(generation, rows, findings)
+
+
+def _report_failed(same: list[tuple[Expectation, Ruling]], findings: DiagnosticSink) -> None:
+    """Report the exact rows that fail by one rule, or for one role and section without a rule."""
+    same.sort(key=lambda one: one[0].line)
+    test, ruling = same[0]
+    got = _effect(ruling.allowed)
+    message = f"{test.text}: expected {test.effect}, got {got} ({_because(ruling)})"
+    rule = f"fix line {ruling.line} of policy.csv"
+    if not ruling.line:
+        rule = _added([f"p, {one.role}, {one.section}, {one.action}, {one.effect}" for one, _ in same], FILE)
+    places = [(one.line, 1) for one, _ in same[1:]]
+    findings.add(Code.FAILED_EXPECTATION, EXPECTATIONS, (test.line, 1), message, f"{rule}, or write {got} here", places)
+
+
+def _failed_wildcards(generation: Generation, rows: ExpectedCells, findings: DiagnosticSink) -> Iterator[FailedTest]:
+    """Compare the cells whose most exact row has a ``*``, and report each row with all its differences."""
+    failed: dict[Expectation, list[tuple[Cell, Ruling]]] = {}
+    for cell, ruling in generation.cells.items():
+        row = rows.row_of(*cell)
+        if row is not None and not row.exact and ruling.allowed is not row.allowed:
+            failed.setdefault(row, []).append((cell, ruling))
+    for row, differences in failed.items():
+        (role, section, action), ruling = differences[0]
+        got = _effect(ruling.allowed)
+        more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
+        message = f"{row.text}: expected {row.effect}, got {got} on {section}/{action} ({_because(ruling)}){more}"
+        fix = (
+            f"fix line {ruling.line} of policy.csv"
+            if ruling.line
+            else _added([f"p, {role}, {s}, {a}, {row.effect}" for (_, s, a), _ in differences], FILE)
         )
-        if ruling.line:
-            rule = f"fix line {ruling.line} of policy.csv"
-        findings.add(
-            Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message, f"{rule}, or write {got} here"
-        )
-        yield expectation, got
+        exact = _added([f"{got}, {role}, {s}, {a}" for (_, s, a), _ in differences], EXPECTATIONS)
+        findings.add(Code.FAILED_EXPECTATION, EXPECTATIONS, (row.line, 1), message, f"{fix}, or {exact}")
+        yield FailedTest(row, got, tuple((s, a) for (_, s, a), _ in differences))
+
+
+def _effect(allowed: bool) -> str:
+    return Effect.ALLOW if allowed else Effect.DENY
+
+
+def _because(ruling: Ruling) -> str:
+    return f"{ruling.reason} by line {ruling.line} of policy.csv" if ruling.line else str(ruling.reason)
+
+
+def _added(rows: list[str], file: str) -> str:
+    """Return an instruction to add these rows, of which at most `SHOWN` are listed."""
+    more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f"add {'; '.join(rows[:SHOWN])}{more} to {file}"
 
 
 def _failed_need(generation: Generation, test: Expectation, ruling: Ruling, findings: DiagnosticSink) -> str | None:
@@ -109,25 +168,51 @@ def _untested_needs(generation: Generation, suite: Suite, findings: DiagnosticSi
             yield line
 
 
-def _failed_routes(
-    generation: Generation, suite: Suite, findings: DiagnosticSink
-) -> Iterator[tuple[Expectation | RouteTest, str]]:
+def _failed_routes(generation: Generation, suite: Suite, findings: DiagnosticSink) -> Iterator[FailedTest]:
+    """Run the route tests. Rows with the same two targets are one finding: their routes are gone, or elsewhere."""
+    causes: dict[tuple[str, str], list[tuple[RouteTest, str]]] = {}
     for test in suite.routes:
         outcome = generation.routes.resolve(test.method, test.path)
         got = outcome_text(outcome)
-        if got == test.expected:
-            continue
-        note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
-        message = f"{test.method} {test.path}: expected {test.expected}, got {got}{note}"
-        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, f"fix the routes, or write {got} here")
-        yield test, got
+        if got != test.expected:
+            note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
+            causes.setdefault((test.expected, got + note), []).append((test, got))
+            yield FailedTest(test, got)
+    for (expected, noted), same in causes.items():
+        test, got = same[0]
+        message = f"{test.method} {test.path}: expected {expected}, got {noted}"
+        hint = f"fix the routes of sections.toml, or write {got} here"
+        places = [(one.line, 1) for one, _ in same[1:]]
+        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, hint, places)
 
 
-def _missing_cells(generation: Generation, suite: Suite) -> Iterator[tuple[str, str, str]]:
-    expected = {(e.role, e.section, e.action) for e in suite.expectations if not e.without}
+# -- gaps --------------------------------------------------------------------------------------------------------------
+
+
+def _missing_cells(generation: Generation, rows: ExpectedCells) -> Iterator[Cell]:
     for cell in generation.cells:
-        if generation.roles[cell[0]].assignable and cell not in expected:
+        if generation.roles[cell[0]].assignable and rows.row_of(*cell) is None:
             yield cell
+
+
+def _report_missing(generation: Generation, missing: Sequence[Cell], suite: Suite, findings: DiagnosticSink) -> None:
+    """Report the cells without a row: one finding per role without any row, otherwise per section."""
+    if not missing:
+        return
+    at, width = (suite.last_lines[0], 1), sum(len(section.actions) for section in generation.sections.values())
+    per_role = Counter(role for role, _, _ in missing)
+    causes: dict[str, list[Cell]] = {}
+    for cell in missing:
+        causes.setdefault(cell[0] if per_role[cell[0]] == width else f"/{cell[1]}", []).append(cell)
+    for cause, cells in causes.items():
+        role, section, action = cells[0]
+        message = f"no expectation for {role} on {section}/{action}"
+        if len(cells) > 1:
+            message = f'{len(cells)} cells of "{cause.removeprefix("/")}" have no expectation: '
+            message += f"{role} on {section}/{action} and {len(cells) - 1} more"
+        rows = [", ".join(row) for row in missing_expectations(generation, cells)]
+        more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+        findings.add(Code.MISSING_EXPECTATION, EXPECTATIONS, at, message, f"currently: {'; '.join(rows[:SHOWN])}{more}")
 
 
 def _untested_routes(generation: Generation, suite: Suite) -> Iterator[Route]:
@@ -137,5 +222,22 @@ def _untested_routes(generation: Generation, suite: Suite) -> Iterator[Route]:
             yield route
 
 
-def _example(path: str) -> str:
-    return path.replace("/**", "/example").replace("*", "example")
+def _report_untested(generation: Generation, untested: Sequence[Route], suite: Suite, findings: DiagnosticSink) -> None:
+    """Report the routes without a test: one finding per section, and one per public path."""
+    causes: dict[str, list[Route]] = {}
+    for route in untested:
+        cause = route.target.section if isinstance(route.target, Target) else f"/{route.path}"
+        causes.setdefault(cause, []).append(route)
+    for cause, routes in causes.items():
+        route = routes[0]
+        named = f"{', '.join(route.methods)} {route.path} of sections.toml, line {route.line}"
+        message = f"no test for the route {named}"
+        if len(routes) > 1:
+            message = (
+                f'{len(routes)} routes of "{cause.removeprefix("/")}" have no test: {named}, and {len(routes) - 1} more'
+            )
+        rows = [", ".join(row) for row in missing_route_tests(generation, routes[:SHOWN])]
+        more = f"; and {len(routes) - SHOWN} more" if len(routes) > SHOWN else ""
+        findings.add(
+            Code.UNTESTED_ROUTE, ROUTES, (suite.last_lines[1], 1), message, f"example: {'; '.join(rows)}{more}"
+        )

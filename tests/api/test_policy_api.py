@@ -330,7 +330,7 @@ async def test_a_typo_is_told_with_its_place(web, ada, town) -> None:
     answer = await preview(web, ada, {"policy.csv": "p, marketeer, media-library, *, allow\n"})
     assert answer.body["valid"] is False
     first = answer.body["diagnostics"][0]
-    assert set(first) == {"severity", "code", "file", "line", "column", "message", "hint"}
+    assert set(first) == {"severity", "code", "file", "line", "column", "message", "hint", "places"}
     assert (first["code"], first["file"], first["line"], first["column"]) == ("unknown-role", "policy/policy.csv", 1, 4)
     assert answer.body["changes"] == []
 

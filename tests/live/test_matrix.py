@@ -3,14 +3,9 @@
 import csv
 from collections.abc import Callable
 
+from tests.expected_cells import expected_cells
 from tests.live.conftest import Start
 from tests.live.support import ROLES, ROOT, Http, Person, Process, found_account
-
-
-def expectations() -> dict[tuple[str, str, str], bool]:
-    with (ROOT / "policy" / "expectations.csv").open() as lines:
-        rows = csv.reader((line for line in lines if line.strip() and not line.startswith("#")), skipinitialspace=True)
-        return {(role, section, action): word == "allow" for word, role, section, action in rows}
 
 
 def routes() -> list[tuple[str, str, str]]:
@@ -31,7 +26,7 @@ async def test_the_matrix_over_every_check_equals_the_expectations(
     process = start(REDIS_URL=real_redis_url)
     found_account(process)
     api = http(process)
-    expected = expectations()
+    expected = expected_cells()
     assert {role for role, _, _ in expected} == set(ROLES)
     for role, who in (await people(api)).items():
         cells = [(section, action) for at, section, action in expected if at == role]
@@ -55,7 +50,7 @@ async def test_every_route_over_check_answers_as_its_cell(
     process = start(REDIS_URL=real_redis_url)
     found_account(process)
     api = http(process)
-    expected = expectations()
+    expected = expected_cells()
     for role, who in (await people(api)).items():
         for target, method, path in routes():
             answer = await api.check(path, token=who.access, method=method)

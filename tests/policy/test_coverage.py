@@ -77,4 +77,5 @@ def test_cells_without_an_expectation_are_counted(edited) -> None:  # type: igno
     files = edited("expectations.csv", ("deny,  marketer,              billing,            view\n", ""))
     coverage = coverage_of(files)
     assert [cell for cell, expected in coverage.cells if not expected] == [("marketer", "billing", "view")]
+    assert {role for role, _, _ in coverage.wildcards} == {"developer"}
     assert coverage.cell_percent == 100 * 87 / 88

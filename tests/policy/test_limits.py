@@ -122,7 +122,24 @@ def test_a_hostile_file_costs_linear_time_and_a_bounded_answer(
 
 
 def test_what_is_not_listed_is_counted(seed: Mapping[str, bytes]) -> None:
-    compiled = compile_policy({**seed, "policy.csv": b"x\n" * 2_000}, proof=ProofScope.NONE)
+    lines = b"".join(b"x%d\n" % number for number in range(2_000))
+    compiled = compile_policy({**seed, "policy.csv": lines}, proof=ProofScope.NONE)
     assert len(compiled.diagnostics) == AT_MOST
     assert compiled.diagnostics[-1].message.endswith(f"and {2_000 - AT_MOST:,} more of this kind")
     assert not compiled.diagnostics[-2].message.endswith("of this kind")
+
+
+def test_the_places_of_a_finding_are_bounded_and_counted(seed: Mapping[str, bytes]) -> None:
+    [same] = compile_policy({**seed, "policy.csv": b"x\n" * 2_000}, proof=ProofScope.NONE).diagnostics
+    assert len(same.places) == AT_MOST - 1
+    assert same.message.endswith(f": policy.csv 1, 2, 3 and 497 more; and {2_000 - AT_MOST:,} more of this kind")
+    tests = b"".join(b"public, GET, /%d\n" % number for number in range(2_000))
+    [failed] = [
+        found
+        for found in compile_policy(
+            {**seed, "routes.csv": seed["routes.csv"] + tests}, proof=ProofScope.NONE
+        ).diagnostics
+        if found.code == "failed-route"
+    ]
+    assert len(failed.places) == AT_MOST
+    assert failed.message.endswith("; the same cause: routes.csv 129, 130, 131 and 1,997 more")

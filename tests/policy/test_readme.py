@@ -1,7 +1,9 @@
 """policy/README.md: each code is explained there, and every example has the printed output."""
 
 import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,7 +55,10 @@ def try_out(text: str, capsys: pytest.CaptureFixture[str]) -> int:
         if command == "echo $?":
             assert expected.strip() == str(status)
             continue
-        program, *arguments = command.split()
+        program, *arguments = shlex.split(command)
+        if program == "sed":
+            subprocess.run([program, *arguments], check=True)
+            continue
         assert program == "sidecar"
         status = run(arguments)
         out = capsys.readouterr().out

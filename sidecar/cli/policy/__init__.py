@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "sidecar.cli.policy.test:test",
         "Run the expectations and routes, and measure their coverage.",
     ),
+    "expect": ("sidecar.cli.policy.expect:expect", "Print the tests that are missing, or write them for a review."),
     "matrix": ("sidecar.cli.policy.query:matrix", "Print the decision for every role, section and action."),
     "can": ("sidecar.cli.policy.query:can", "Decide for one role, section and action. Exit status 0 yes, 1 no."),
     "explain": ("sidecar.cli.policy.explain:explain", "Explain a decision, and the changes that would reverse it."),

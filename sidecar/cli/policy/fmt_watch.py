@@ -43,14 +43,14 @@ def fmt(only_check: bool, **flags: str | None) -> int:
         if after is not None and after != before:
             changed.append(path)
             if not only_check:
-                _replace(path, after)
+                replace_file(path, after)
     for path in changed:
         click.echo(plain(str(path)))
     say_diagnostics(map(source.shown, findings.sorted()), "text")
     return NO if findings.has_errors or (only_check and changed) else OK
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Replace the file atomically, and keep its mode. A symbolic link stays; its target is replaced."""
     path = path.resolve()
     try:

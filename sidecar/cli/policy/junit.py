@@ -9,7 +9,7 @@ from sidecar.cli.policy.policy_source import Source
 from sidecar.policy.compiler import Compiled
 from sidecar.policy.diagnostics import Diagnostic, path_of
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
+from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, FailedTest, RouteTest
 from sidecar.policy.needs.rows import PREFIX
 
 NOT_RUN: Final = "not judged: the policy does not compile"
@@ -23,7 +23,7 @@ def junit(result: Compiled, diagnostics: Sequence[Diagnostic], source: Source) -
     skipped.
     """
     suite = result.suite
-    got = None if result.draft is None else dict(result.verdict.failed)
+    got = None if result.draft is None else {one.test: _got(one) for one in result.verdict.failed}
     suites = [
         _suite(
             source.name_of(path_of(EXPECTATIONS)), [_case(e, _expected(e), got, source) for e in suite.expectations]
@@ -57,6 +57,9 @@ def _suite(name: str, cases: list[str]) -> str:
 
 Test = Expectation | RouteTest
 
+SHOWN: Final = 20
+"""Maximum number of a failed row's cells in its message."""
+
 
 def _case(test: Test, name: str, failed: Mapping[Test, str] | None, source: Source) -> str:
     """Return a test case. ``failed``: actual results of the failed tests; None when no test ran."""
@@ -69,9 +72,16 @@ def _case(test: Test, name: str, failed: Mapping[Test, str] | None, source: Sour
     return head + ("/>" if got is None else f"><failure message={_attribute(f'got {got}')}/></testcase>")
 
 
+def _got(failed: FailedTest) -> str:
+    """Return the result; for a row with a wildcard, with the cells that differ."""
+    cells = [f"{section}/{action}" for section, action in failed.cells]
+    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+    return f"{failed.got} on {', '.join(cells[:SHOWN])}{more}" if cells else failed.got
+
+
 def _expected(test: Expectation) -> str:
     missing = f" {PREFIX} {' | '.join(test.without)}" if test.without else ""
-    return f"{'allow' if test.allowed else 'deny'} {test.role} {test.section}/{test.action}{missing}"
+    return f"{test.effect} {test.role} {test.section}/{test.action}{missing}"
 
 
 def _route(test: RouteTest) -> str:

@@ -1,5 +1,6 @@
 """``sidecar policy test``: runs the policy's tests, and measures the coverage of the policy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,8 +16,12 @@ from sidecar.cli.policy.policy_source import (
     source_from,
 )
 from sidecar.policy.compiler import Compiled, ProofScope
-from sidecar.policy.coverage import Coverage, NeedCoverage, RuleCoverage, measure, shortfalls
+from sidecar.policy.coverage import Coverage, NeedCoverage, RuleCoverage, inexact_allows, measure, shortfalls
+from sidecar.policy.decision_table import Cell
+from sidecar.policy.diagnostics import path_of
+from sidecar.policy.places import listed
 
+_CELL = ("role", "section", "action")
 FEW = 50
 """Maximum number of rules that are all listed. Above it only rules that never decide, unless --verbose is set."""
 
@@ -27,7 +32,8 @@ FEW = 50
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--junit", "junit_file", metavar="FILE", help="Write a JUnit report as well.")
 @click.option("--threshold", type=click.FloatRange(0, 100), metavar="PERCENT", help="Fail below this coverage.")
-@click.option("--strict", is_flag=True, help="Warnings are errors.")
+@click.option("--strict", is_flag=True, help="Warnings are errors, also rows that still have to be reviewed.")
+@click.option("--explicit", is_flag=True, help="Fail for an allowed cell that only a row with * expects.")
 @click.option("-v", "--verbose", is_flag=True, help="List every rule and every cell.")
 def test(
     form: str,
@@ -35,6 +41,7 @@ def test(
     junit_file: str | None,
     threshold: float | None,
     strict: bool,
+    explicit: bool,
     verbose: bool,
     **flags: str | None,
 ) -> int:
@@ -42,13 +49,15 @@ def test(
 
     Exit status 1 when a test fails, a cell or route has none, the policy does not compile, or fewer than --threshold
     percent of the rules decide something or of the cells are expected. If the policy does not compile, no test is run,
-    and none passes.
+    and none passes. Lines "# review" of `policy expect --write` are counted, and fail --strict.
     """
     source = source_from(flags)
     result = compiled(source, ProofScope.START)
     diagnostics = [d.as_error() if strict else d for d in result.diagnostics]
     coverage = measure(result.draft, result.suite) if result.draft is not None else None
     short = shortfalls(coverage, threshold) if coverage is not None and threshold is not None else []
+    if explicit and result.draft is not None:
+        diagnostics += map(source.shown, inexact_allows(result.draft, result.suite))
     found = [*diagnostics, *map(source.shown, short)]
     if junit_file is not None:
         _write(Path(junit_file), junit(result, found, source))
@@ -94,6 +103,13 @@ def _say_tests(result: Compiled) -> None:
     )
     if verdict.untested_needs:
         click.echo(f"{len(verdict.untested_needs)} needs without a test")
+    if tests.review:
+        click.echo(f"{len(tests.review)} rows to review: {_places(tests.review)}")
+
+
+def _places(reviews: Sequence[tuple[str, int]]) -> str:
+    files = dict.fromkeys(file for file, _ in reviews)
+    return ", ".join(listed(file, [(line, 1) for name, line in reviews if name == file]) for file in files)
 
 
 def _say_coverage(coverage: Coverage, source: Source, *, verbose: bool) -> None:
@@ -105,12 +121,18 @@ def _say_coverage(coverage: Coverage, source: Source, *, verbose: bool) -> None:
         needs = [(source.name_of(n.line.id), n.line.text, n.fired, n.decisive, _state(n)) for n in coverage.needs]
         print_table(("need", "text", "cells", "decisive for", "state"), needs)
     if verbose:
-        cells = [(*cell, "expected" if expected else "not expected") for cell, expected in coverage.cells]
+        cells = [(*cell, _expected(coverage, cell, expected)) for cell, expected in coverage.cells]
         print_table(("role", "section", "action", "state"), cells)
     decisive = sum(1 for rule in coverage.rules if rule.decisive)
     expected = sum(1 for _, has in coverage.cells if has)
     click.echo(f"rules: {decisive} of {len(coverage.rules)} decide something ({coverage.rule_percent:.1f} %)")
-    click.echo(f"cells: {expected} of {len(coverage.cells)} are expected ({coverage.cell_percent:.1f} %)")
+    wildcards = f", {len(coverage.wildcards)} of them by rows with *" if coverage.wildcards else ""
+    click.echo(f"cells: {expected} of {len(coverage.cells)} are expected ({coverage.cell_percent:.1f} %){wildcards}")
+
+
+def _expected(coverage: Coverage, cell: Cell, expected: bool) -> str:
+    how = "expected" if expected else "not expected"
+    return "expected by *" if cell in coverage.wildcards else how
 
 
 def _figures(result: Compiled, coverage: Coverage | None, source: Source) -> dict[str, object]:
@@ -120,7 +142,8 @@ def _figures(result: Compiled, coverage: Coverage | None, source: Source) -> dic
         "passed": result.verdict.passed,
         "failed": len(result.verdict.failed),
         "not_judged": tests if result.draft is None else 0,
-        "missing": [dict(zip(("role", "section", "action"), cell, strict=True)) for cell in result.verdict.missing],
+        "review": [{"file": source.name_of(path_of(file)), "line": line} for file, line in result.suite.review],
+        "missing": [dict(zip(_CELL, cell, strict=True)) for cell in result.verdict.missing],
     }
     if coverage is None:
         return figures
@@ -138,8 +161,8 @@ def _figures(result: Compiled, coverage: Coverage | None, source: Source) -> dic
         for n in coverage.needs
     ]
     figures["cells"] = [
-        {"role": role, "section": section, "action": action, "expected": expected}
-        for (role, section, action), expected in coverage.cells
+        {**dict(zip(_CELL, cell, strict=True)), "expected": expected, "wildcard": cell in coverage.wildcards}
+        for cell, expected in coverage.cells
     ]
     figures["coverage"] = {"rules": round(coverage.rule_percent, 2), "cells": round(coverage.cell_percent, 2)}
     return figures

@@ -4,7 +4,7 @@ Separate from preview.py, which starts the child, to keep the child's import tim
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +13,7 @@ from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.declarations import read_vocabulary
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, DiagnosticSink, path_of
 from sidecar.policy.diff import ALLOW, CellChange, RouteChange, diff
-from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
+from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, FailedTest, RouteTest
 from sidecar.policy.generation import Generation
 
 People = Mapping[str, Sequence[Mapping[str, str | int | bool]]]
@@ -50,7 +50,7 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
     diagnostics = _Part(sorted((*compiled.diagnostics, *lost)), MAX_ANSWER // 8, lambda one: one.code)
     changes = _Part((_shown(change, people.get(change.role, ()), compiled.draft) for change in cells), MAX_ANSWER // 2)
     moved = _Part(routes, MAX_ANSWER // 8)
-    failed = _Part((_failed(test, got) for test, got in compiled.verdict.failed), MAX_ANSWER // 8)
+    failed = _Part((shown for one in compiled.verdict.failed for shown in _failed(one)), MAX_ANSWER // 8)
     unnamed = (len(people.get(change.role, ())) - PER_CHANGE for change in cells[: len(changes.kept)])
     return msgspec.json.encode(
         {
@@ -136,24 +136,28 @@ def role_in_use(role: str, holders: int) -> Diagnostic:
     return Diagnostic(code.severity, code, path_of("roles.toml"), 1, 1, message, hint)
 
 
-def _failed(test: Expectation | RouteTest, got: str) -> dict[str, Any]:
-    """Return a failed test as JSON members: location, expected result, actual result."""
-    match test:
-        case Expectation(line, allowed, role, section, action, without):
-            return {
-                "rule": f"{path_of(EXPECTATIONS)}:{line}",
-                **({"without": list(without)} if without else {}),
-                "role": role,
-                "section": section,
-                "action": action,
-                "expected": "allow" if allowed else "deny",
-                "got": got,
-            }
+def _failed(failed: FailedTest) -> Iterator[dict[str, Any]]:
+    """Yield a failed test as JSON members: location, expected result, actual result.
+
+    A row with a wildcard has one entry for each cell that differs.
+    """
+    match failed.test:
+        case Expectation(line, _, role, section, action, without):
+            for one_section, one_action in failed.cells or ((section, action),):
+                yield {
+                    "rule": f"{path_of(EXPECTATIONS)}:{line}",
+                    **({"without": list(without)} if without else {}),
+                    "role": role,
+                    "section": one_section,
+                    "action": one_action,
+                    "expected": failed.test.effect,
+                    "got": failed.got,
+                }
         case RouteTest(line, expected, method, path):
-            return {
+            yield {
                 "rule": f"{path_of(ROUTES)}:{line}",
                 "method": method,
                 "path": path,
                 "expected": expected,
-                "got": got,
+                "got": failed.got,
             }

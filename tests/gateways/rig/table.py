@@ -4,6 +4,7 @@ hostile_*.py.
 
 from collections.abc import Iterator
 
+from tests.expected_cells import expected_cells
 from tests.gateways.rig.hostile_bytes import wire
 from tests.gateways.rig.hostile_headers import spoofed
 from tests.gateways.rig.hostile_paths import paths
@@ -28,9 +29,9 @@ def matrix() -> Iterator[Row]:
     ways: dict[str, tuple[str, str]] = {}
     for target, method, path in read_csv("routes.csv"):
         ways.setdefault(target, (method, path))
-    for word, role, section, action in read_csv("expectations.csv"):
+    for (role, section, action), allowed in expected_cells().items():
         method, path = ways[f"{section}/{action}"]
-        outcome = Allow(role, section, action) if word == "allow" else NOT_THEIRS
+        outcome = Allow(role, section, action) if allowed else NOT_THEIRS
         yield Row(f"{role} {method} {section}/{action}", request(path, method=method, token=role), outcome)
 
 
