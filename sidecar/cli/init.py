@@ -6,23 +6,31 @@ from pathlib import Path
 import click
 
 from sidecar.cli.output import OK, plain, usage_error
-from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES
+from sidecar.policy.diagnostics import MODEL_FILE, OPTIONAL_FILES, POLICY_FILES
 from sidecar.sources.policy_files import packaged
 
 README = "README.md"
 """The policy files refer to it."""
 
+MINIMAL = Path(__file__).resolve().parents[1] / "templates" / "minimal"
+"""Policy files with what the sidecar requires, and one example section."""
+
 
 @click.command()
 @click.argument("directory", metavar="DIR")
-def init(directory: str) -> int:
+@click.option("--minimal", is_flag=True, help="Only what must exist, and one example section.")
+def init(directory: str, minimal: bool) -> int:
     """Write a starter policy into DIR: DIR/policy and DIR/model.conf, with comments that explain every file.
 
-    It is the packaged policy, with its README. If one of the files exists, nothing is written.
+    It is the packaged policy, with its README. With --minimal it has the sections users, policy, audit and
+    account-settings, the roles account-administrator and member, and one section as an example. If one of the files
+    exists, nothing is written.
     """
     target = Path(directory)
     policy, model = packaged()
-    sources = {target / "policy" / name: policy / name for name in (*POLICY_FILES, README)}
+    files = [name for name in POLICY_FILES if not (minimal and name in OPTIONAL_FILES)]
+    sources = {target / "policy" / name: (MINIMAL if minimal else policy) / name for name in files}
+    sources[target / "policy" / README] = policy / README
     sources[target / MODEL_FILE] = model
     for path in sources:
         if path.exists() or path.is_symlink():

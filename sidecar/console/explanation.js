@@ -20,6 +20,7 @@ import { count } from "./titles.js";
  * @property {Line | null} overridden
  * @property {(Line & {mismatches: string[]}) | null} nearest
  * @property {Edit[]} edits
+ * @property {Edit[]} [expectations] edits of expectations.csv that `edits` require
  * @property {{count: number, cells: {role: string, section: string, action: string}[]}} side_effects
  * @property {string[]} roles
  * @property {string} generation
@@ -132,18 +133,19 @@ function nearest(rule) {
  * @param {Titles} titles
  * @returns {Block}
  */
-function edits({ edits: found, side_effects: effects, role, section, action }, titles) {
+function edits({ edits: found, expectations = [], side_effects: effects }, titles) {
   if (!found.length) return block("", [], []);
   const lines = found.map((edit) => ({ place: VERBS[edit.edit](edit.rule), text: edit.line }));
-  const sentences = [found.length === 1 ? "One edit of policy.csv:" : `${found.length} edits of policy.csv:`];
+  lines.push(...expectations.map((edit) => ({
+    place: edit.rule ? VERBS.replace(edit.rule) : "Write in expectations.csv", text: edit.line })));
+  const tests = expectations.length ? `, and ${count(expectations.length, "edit")} of expectations.csv` : "";
+  const sentences = [`${count(found.length, "edit")} of policy.csv${tests}:`];
   if (effects.count) {
     const shown = effects.cells.map((cell) => `${titles.role(cell.role)}, ${cellTitle(cell, titles)}`);
     const rest = effects.count - shown.length;
     if (rest) shown.push(`and ${rest} more`);
     sentences.push(`They also open ${count(effects.count, "other cell")}: ${shown.join("; ")}.`);
   }
-  const line = `allow, ${role}, ${section}, ${action}`;
-  sentences.push(`An expectation for this cell in expectations.csv must become “${line}”, or it rejects the edit.`);
   return block("What would allow it", sentences, lines);
 }
 

@@ -118,7 +118,7 @@ def _read_needs(files: Mapping[str, bytes], vocabulary: Vocabulary, findings: Di
     if needs_file.FILE in files and conditions_file.FILE not in files:
         if not findings.errors_in(conditions_file.FILE):
             message = "the file is missing, and needs.csv refers to it"
-            hint = "declare the conditions there, or delete needs.csv"
+            hint = "declare the conditions there, or delete needs.csv and the rows with without in expectations.csv"
             findings.add(Code.MISSING_FILE, conditions_file.FILE, (1, 1), message, hint)
         conditions = Conditions(readable=False)
     return NeedBook(conditions, read_needs(files.get(needs_file.FILE), conditions, vocabulary, findings))

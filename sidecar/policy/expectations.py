@@ -14,7 +14,7 @@ import msgspec
 from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean
+from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean, path_of
 from sidecar.policy.name_checks import ANY, NameChecker, quoted
 from sidecar.policy.needs.conditions import Conditions
 from sidecar.policy.needs.lines import NeedLine, read_alternatives
@@ -41,6 +41,10 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     section: str
     action: str
     without: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return f"{path_of(EXPECTATIONS)}:{self.line}"
 
     @property
     def exact(self) -> bool:

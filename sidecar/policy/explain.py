@@ -13,6 +13,8 @@ from sidecar.domain.users import Status, UserRecord
 from sidecar.policy.decide import decide
 from sidecar.policy.decision_table import Cell, Ruling, cells_of
 from sidecar.policy.diagnostics import suggestion
+from sidecar.policy.expectation_edits import rows_to_allow
+from sidecar.policy.expectations import EXPECTATIONS
 from sidecar.policy.generation import Generation
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.needs.rows import lacking
@@ -20,7 +22,7 @@ from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, way
 
 
 class EditKind(StrEnum):
-    """Kind of edit to a line of policy.csv."""
+    """Kind of edit to a line of a file."""
 
     WRITE = "write"
     REMOVE = "remove"
@@ -29,7 +31,7 @@ class EditKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Edit of policy.csv. ``line`` is the text to write or to remove.
+    """Edit of policy.csv, or of expectations.csv. ``line`` is the text to write or to remove.
 
     ``rule`` is the line to replace or remove, None for a new line.
     """
@@ -56,8 +58,8 @@ class Explanation:
 
     ``rule`` is the deciding rule. ``path``: the ``g`` lines from the role to the role of ``rule``, in order; empty if
     that is the same role. ``overridden`` is the allow that a deny overrides. ``nearest``, ``edits_to_flip`` and
-    ``side_effects`` are set only for a deny that edits of policy.csv can change. ``roles``: the assignable roles that
-    are allowed.
+    ``side_effects`` are set only for a deny that edits of policy.csv can change; ``test_edits`` are the edits of
+    expectations.csv that they require. ``roles``: the assignable roles that are allowed.
 
     ``needs``: the lines of needs.csv that apply to the cell. ``unmet``: conditions that would do, if a rule allows the
     cell and its needs are not met. ``sign_in``: a new sign-in or a step-up meets all of them.
@@ -78,6 +80,7 @@ class Explanation:
     nearest: NearestRule | None = None
     edits_to_flip: tuple[Edit, ...] = ()
     side_effects: tuple[Cell, ...] = ()
+    test_edits: tuple[Edit, ...] = ()
     roles: tuple[str, ...] = ()
     person: UserRecord | None = None
     hint: str = ""
@@ -97,7 +100,11 @@ def explain_person(
     """Explain the decision of a check by this user. The live status takes precedence over all rules."""
     found = replace(explain(generation, person.role, section, action, met), person=person)
     denial = status_denial(person)
-    return found if denial is None else replace(found, ruling=denial, edits_to_flip=(), side_effects=(), unmet=())
+    return (
+        found
+        if denial is None
+        else replace(found, ruling=denial, edits_to_flip=(), side_effects=(), test_edits=(), unmet=())
+    )
 
 
 def status_denial(person: UserRecord) -> Ruling | None:
@@ -138,12 +145,14 @@ def explain(generation: Generation, role: str, section: str, action: str, met: C
     allows = [one for one in reaching if one.effect is Effect.ALLOW]
     denies = [one for one in reaching if one.effect is Effect.DENY]
     edits = _edits_to_flip(role, section, action, allows, denies)
+    side_effects = tuple(_side_effects(generation, (role, section, action), edits, denies))
     return replace(
         found,
         overridden=allows[0] if allows else None,
         nearest=NearestRule(allows[0], ()) if allows else _nearest(generation, role, section, action),
         edits_to_flip=edits,
-        side_effects=tuple(_side_effects(generation, (role, section, action), edits, denies)),
+        side_effects=side_effects,
+        test_edits=tuple(_test_edits(generation, [(role, section, action), *side_effects])),
     )
 
 
@@ -223,6 +232,13 @@ def _edits_to_flip(role: str, section: str, action: str, allows: list[Rule], den
         else Edit(EditKind.REPLACE, _allow(role, section, action), exact.id)
     )
     return (first, *(Edit(EditKind.REMOVE, deny.text, deny.id) for deny in denies if deny is not exact))
+
+
+def _test_edits(generation: Generation, cells: Iterable[Cell]) -> Iterator[Edit]:
+    """Yield an edit of expectations.csv for each opened cell that no row allows."""
+    for cell, row in rows_to_allow(generation.files.get(EXPECTATIONS, b""), cells, generation.roles):
+        line = f"{Effect.ALLOW}, {', '.join(cell)}"
+        yield Edit(EditKind.WRITE, line) if row is None else Edit(EditKind.REPLACE, line, row.id)
 
 
 def _allow(role: str, section: str, action: str) -> str:

@@ -7,14 +7,14 @@ import msgspec
 
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Status, UserRecord
-from sidecar.policy.explain import EditKind, Explanation
+from sidecar.policy.explain import Edit, EditKind, Explanation
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.rules import Inheritance, Rule
 
 SHOWN_CELLS: Final = 20
-"""Maximum number of cells of ``side_effects`` in the list. The count covers all of them."""
+"""Maximum number of cells of ``side_effects``, and of ``expectations``. The count of the former covers all of them."""
 
-Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
+Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE, or of another file")]
 
 
 class LineShown(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class NearShown(msgspec.Struct, frozen=True):
 
 
 class EditShown(msgspec.Struct, frozen=True):
-    """One edit of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
+    """One edit of a file: write ``line``, remove it, or write it in place of ``rule``."""
 
     edit: EditKind
     line: str
@@ -61,8 +61,8 @@ class Person(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True, omit_defaults=True):
     """Explanation of a decision.
 
-    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``edits``: of a denial. ``roles``: the allowed
-    roles.
+    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``edits`` (of policy.csv): of a denial.
+    ``expectations``: the edits of expectations.csv that ``edits`` require. ``roles``: the allowed roles.
     ``hint``: the closest declared name, for a section or action that is not declared.
     ``needs``: the lines of needs.csv for the cell. ``unmet``: conditions that would do, if only needs deny; ``sign_in``
     then means that signing in meets all of them.
@@ -88,6 +88,7 @@ class Explained(msgspec.Struct, frozen=True, omit_defaults=True):
     needs: list[LineShown] = []
     unmet: list[str] = []
     sign_in: bool = False
+    expectations: list[EditShown] = []
 
 
 _MISMATCHES: Final[tuple[Literal["role", "action"], ...]] = ("role", "action")
@@ -102,6 +103,9 @@ def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged)
 
     def shown(rule: Rule | Inheritance | NeedLine) -> LineShown:
         return LineShown(name_of(rule.id), rule.text)
+
+    def changed(edit: Edit) -> EditShown:
+        return EditShown(edit.kind, edit.line, name_of(edit.rule) if edit.rule else None)
 
     near = found.nearest
     return Explained(
@@ -120,9 +124,7 @@ def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged)
         else NearShown(
             name_of(near.rule.id), near.rule.text, [name for name in _MISMATCHES if name in near.mismatches]
         ),
-        edits=[
-            EditShown(edit.kind, edit.line, name_of(edit.rule) if edit.rule else None) for edit in found.edits_to_flip
-        ],
+        edits=[changed(edit) for edit in found.edits_to_flip],
         side_effects=SideEffects(
             len(found.side_effects), [CellName(*cell) for cell in found.side_effects[:SHOWN_CELLS]]
         ),
@@ -132,6 +134,7 @@ def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged)
         needs=[shown(line) for line in found.needs],
         unmet=list(found.unmet),
         sign_in=found.sign_in,
+        expectations=[changed(edit) for edit in found.test_edits[:SHOWN_CELLS]],
     )
 
 

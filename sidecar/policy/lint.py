@@ -19,6 +19,12 @@ NEVER_LOST = (("users", "view"), ("users", "manage"), ("policy", "view"), (MEMBE
 """Permissions that an Account Administrator must have. Without them, no user could correct a mistake."""
 
 
+_REACHABLE = "make the role assignable in roles.toml and expect its cells in expectations.csv, or delete the rule"
+_ADMINISTRATOR = f"add [roles.{ADMINISTRATOR}], with rules in policy.csv and rows in expectations.csv"
+_ASSIGNABLE = "delete assignable = false, and expect its cells in expectations.csv"
+_MOVED = "move the rule to an assignable role, and expect its cells in expectations.csv"
+
+
 # -- warnings ----------------------------------------------------------------------------------------------------------
 
 Key = tuple[str, str, str, Effect]
@@ -37,7 +43,7 @@ def warn(generation: Generation, meant: Collection[Cell], findings: DiagnosticSi
         denying = _wider(rule, Effect.DENY, generation, by_key) if rule.effect is Effect.ALLOW else None
         if rule.role not in holders:
             message = f'"{rule.role}" is not assignable, and no assignable role inherits it'
-            findings.add(Code.UNREACHABLE_RULE, FILE, at, message, "make the role assignable, or delete the rule")
+            findings.add(Code.UNREACHABLE_RULE, FILE, at, message, _REACHABLE)
         elif denying is not None:
             message = f'no effect: the deny of line {denying.line} ("{denying.text}") covers this allow'
             findings.add(Code.UNREACHABLE_RULE, FILE, at, message, "delete one of them")
@@ -48,7 +54,13 @@ def warn(generation: Generation, meant: Collection[Cell], findings: DiagnosticSi
     for role in generation.roles.values():
         if role.assignable and not used.intersection(generation.closures[role.id]):
             message = f'"{role.id}" has no rules and inherits none: its users are denied everything'
-            findings.add(Code.UNUSED_ROLE, "roles.toml", _line_of_role(generation, role.id), message, "give it a rule")
+            findings.add(
+                Code.UNUSED_ROLE,
+                "roles.toml",
+                _line_of_role(generation, role.id),
+                message,
+                "add rules to policy.csv, and expect their cells in expectations.csv",
+            )
 
 
 def _line_of_role(generation: Generation, role: str) -> tuple[int, int]:
@@ -103,7 +115,7 @@ def _warn_overrides(
     for line, (cell, allow) in examples.items():
         more = f" and {counts[line] - 1} more" if counts[line] > 1 else ""
         message = f"this deny overrides the allow of line {allow}: {cell}{more}"
-        hint = "delete one of them, or expect the deny in expectations.csv"
+        hint = "delete one of them, or expect the deny in an exact row of expectations.csv"
         findings.add(Code.DENY_OVERRIDES_ALLOW, FILE, (line, 1), message, hint)
 
 
@@ -125,12 +137,12 @@ def check_invariants(generation: Generation, findings: DiagnosticSink) -> None:
     administrator = generation.roles.get(ADMINISTRATOR)
     if administrator is None:
         message = f'the role "{ADMINISTRATOR}" is missing: users could not be managed'
-        findings.add(Code.ADMINISTRATOR_MISSING, "roles.toml", (1, 1), message, f"add [roles.{ADMINISTRATOR}]")
+        findings.add(Code.ADMINISTRATOR_MISSING, "roles.toml", (1, 1), message, _ADMINISTRATOR)
     else:
         if not administrator.assignable:
             at = _line_of_role(generation, ADMINISTRATOR)
             message = f'"{ADMINISTRATOR}" must be assignable: an account without one cannot be managed'
-            findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "roles.toml", at, message, "delete assignable = false")
+            findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "roles.toml", at, message, _ASSIGNABLE)
         for section, action in NEVER_LOST:
             _check_administrator(generation, section, action, findings)
     for section, action in sorted(generation.allowed.get(MEMBER, ())):
@@ -138,7 +150,7 @@ def check_invariants(generation: Generation, findings: DiagnosticSink) -> None:
             ruling = decide(generation, MEMBER, section, action)
             line = ruling.line or 1
             message = f'"{MEMBER}" is every signed-in user, for {MEMBER_SECTION} only: this allows {section}/{action}'
-            findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, "move the rule to an assignable role")
+            findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, _MOVED)
 
 
 def _check_administrator(generation: Generation, section: str, action: str, findings: DiagnosticSink) -> None:
@@ -146,7 +158,8 @@ def _check_administrator(generation: Generation, section: str, action: str, find
     if declared is None or (action != ANY and action not in declared.actions):
         undeclared = section if declared is None else f"{section}/{action}"
         message = f'"{ADMINISTRATOR}" must be allowed {section}/{action}, but {undeclared} is not declared'
-        findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "sections.toml", (1, 1), message, f"declare {undeclared}")
+        hint = f"declare {undeclared}, and expect it in expectations.csv"
+        findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "sections.toml", (1, 1), message, hint)
         return
     for name in declared.actions if action == ANY else (action,):
         ruling = decide(generation, ADMINISTRATOR, section, name)
@@ -154,5 +167,6 @@ def _check_administrator(generation: Generation, section: str, action: str, find
             line = ruling.line or 1
             because = "this rule denies it" if ruling.rule else "no rule allows it"
             message = f'"{ADMINISTRATOR}" must be allowed {section}/{name}: {because}'
-            hint = "delete the deny" if ruling.rule else f"add: p, {ADMINISTRATOR}, {section}, {name}, allow"
+            edit = "delete the deny" if ruling.rule else f"add p, {ADMINISTRATOR}, {section}, {name}, allow"
+            hint = f"{edit}, and expect it in expectations.csv: allow, {ADMINISTRATOR}, {section}, {name}"
             findings.add(Code.ADMINISTRATOR_LOCKED_OUT, FILE, (line, 1), message, hint)

@@ -17,6 +17,7 @@ from sidecar.policy.toml_reader import TomlTable
 
 _FILE = "sections.toml"
 MAX_ROUTES = 50_000
+_ONE_BY_ONE = "list the public paths one by one, each with a test in routes.csv"
 
 
 class RouteEntry(NamedTuple):
@@ -59,7 +60,7 @@ def _read_route(table: TomlTable, target: Target | Public) -> Iterator[RouteEntr
     route = Route(path, segments, methods, target, at[0])
     if _opens_everything(route):
         message = f'a public "{path}" would open all paths outside the sections'
-        table.report(Code.PUBLIC_EVERYTHING, "path", message, "list the public paths one by one")
+        table.report(Code.PUBLIC_EVERYTHING, "path", message, _ONE_BY_ONE)
     yield RouteEntry(route, at)
 
 
@@ -105,7 +106,7 @@ def check_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
         wide, narrow = patterns[segments], inner[0]
         more = f" and {len(inner) - 1} more" if len(inner) > 1 else ""
         message = f"the public {wide.route.path} contains {narrow.path} of {owner(narrow)}, line {narrow.line}{more}"
-        findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "list the public paths one by one")
+        findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, _ONE_BY_ONE)
 
 
 def _check_pair(

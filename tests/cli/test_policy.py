@@ -458,7 +458,10 @@ def test_explain_of_a_deny(cli: Cli, folder: Path) -> None:
     told = dict(re.split(r"  +", line, maxsplit=1) for line in result.out.splitlines())
     assert told["decision"] == "deny (no_rule)"
     assert told["nearest"] == "policy/policy.csv:15: p, accountant, billing, *, allow"
-    assert told["edits"] == "add to policy/policy.csv: p, marketer, billing, view, allow"
+    assert told["edits"] == (
+        "add to policy/policy.csv: p, marketer, billing, view, allow; "
+        "write in place of policy/expectations.csv:80: allow, marketer, billing, view"
+    )
     assert told["allowed roles"] == "account-administrator, accountant"
 
 
@@ -485,6 +488,18 @@ def test_the_change_that_explain_proposes_works(cli: Cli, folder: Path) -> None:
     assert (edit["edit"], edit["rule"]) == ("write", None)
     append(folder / "policy.csv", edit["line"] + "\n")
     assert cli("policy", "can", "marketer", "billing", "view").status == 0
+    assert cli("policy", "check").status == 1
+    [row] = told["expectations"]
+    assert (row["edit"], row["rule"]) == ("replace", "policy/expectations.csv:80")
+    lines = (folder / "expectations.csv").read_text().split("\n")
+    lines[79] = row["line"]
+    (folder / "expectations.csv").write_text("\n".join(lines))
+    assert cli("policy", "check").status == 0
+
+
+def test_explain_names_the_row_that_a_wildcard_row_lacks(cli: Cli, folder: Path) -> None:
+    result = cli("policy", "explain", "developer", "audit", "view")
+    assert "; add to policy/expectations.csv: allow, developer, audit, view\n" in result.out
 
 
 def test_help_names_every_verb(cli: Cli) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,70 @@ def test_two_branches_that_each_add_a_section_merge(cli: Cli, folder: Path) -> N
     git(root, "merge", "-q", "--no-edit", "reports")
     assert cli("policy", "check").status == 0
     assert "\n12 rows to review: " in cli("policy", "test").out
+
+
+# -- a policy of one's own, from the smallest
+
+
+@pytest.fixture
+def minimal(cli: Cli, tmp_path: Path) -> Path:
+    """Write the minimal policy where the command runs."""
+    assert cli("init", "--minimal", ".").status == 0
+    return tmp_path / "policy"
+
+
+def test_init_minimal_writes_what_must_exist_and_an_example(cli: Cli, minimal: Path) -> None:
+    assert {path.name for path in minimal.iterdir()} == {
+        *("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv", "README.md")
+    }
+    assert (minimal.parent / "model.conf").read_bytes() == (ROOT / "model.conf").read_bytes()
+    roles = tomllib.loads((minimal / "roles.toml").read_text())["roles"]
+    assert {role: value.get("assignable", True) for role, value in roles.items()} == {
+        "account-administrator": True,
+        "member": False,
+    }
+    sections = tomllib.loads((minimal / "sections.toml").read_text())["sections"]
+    shipped = tomllib.loads((ROOT / "policy" / "sections.toml").read_text())["sections"]
+    own = ("users", "policy", "audit", "account-settings")
+    assert set(sections) == {*own, "projects"}
+    assert {name: sections[name]["actions"] for name in own} == {name: shipped[name]["actions"] for name in own}
+    checked = cli("policy", "check", "--strict")
+    assert (checked.status, checked.out, checked.err) == (0, "", "")
+    assert cli("policy", "test", "--strict").status == 0
+    assert cli("policy", "fmt", "--check").status == 0
+
+
+def test_every_part_of_the_minimal_policy_must_exist(cli: Cli, minimal: Path) -> None:
+    """Without one of the required sections or roles, it is rejected."""
+    for file, name in (
+        *(("sections.toml", section) for section in ("users", "policy", "account-settings")),
+        ("roles.toml", "account-administrator"),
+        ("roles.toml", "member"),
+    ):
+        text = (minimal / file).read_text()
+        table = f"[{file.removesuffix('.toml')}.{name}]"
+        assert table in text
+        (minimal / file).write_text(text.replace(table, table.replace(name, "another")))
+        assert cli("policy", "check").status == 1, name
+        (minimal / file).write_text(text)
+    assert cli("policy", "check").status == 0
+
+
+def test_own_sections_from_the_minimal_policy_are_few_findings(cli: Cli, minimal: Path) -> None:
+    """Two sections in place of the example: the most findings between two edits, and none after `expect --write`."""
+    most = 0
+
+    def findings() -> int:
+        return len(json.loads(cli("policy", "check", "--json").out))
+
+    text = (minimal / "sections.toml").read_text()
+    example = text[text.index("# An example") : text.index("# The sections below")]
+    for own in ("", SECTION.format(name="orders"), SECTION.format(name="orders") + SECTION.format(name="stock")):
+        (minimal / "sections.toml").write_text(text.replace(example, own))
+        most = max(most, findings())
+    tests = (minimal / "routes.csv").read_text().splitlines(keepends=True)
+    (minimal / "routes.csv").write_text("".join(line for line in tests if not line.startswith("projects/")))
+    most = max(most, findings())
+    assert cli("policy", "expect", "--write").status == 0
+    assert cli("policy", "check").status == 0
+    assert 0 < most <= 20

@@ -79,12 +79,16 @@ def test_a_denial_shows_the_nearest_rule_the_edit_and_who_may(generation):
     assert found["Why"]["sentences"] == ["No rule allows it."]
     [nearest] = found["Nearest rule"]["lines"]
     assert (nearest["place"].startswith("policy/policy.csv:"), nearest["text"].startswith("p,")) == (True, True)
-    [edit] = found["What would allow it"]["lines"]
+    edit, row = found["What would allow it"]["lines"]
     assert edit == {"place": "Write", "text": "p, marketer, billing, change-plan, allow"}
-    assert found["What would allow it"]["sentences"][-1] == (
-        "An expectation for this cell in expectations.csv must become “allow, marketer, billing, change-plan”, "
-        "or it rejects the edit."
-    )
+    line = line_of(generation, "expectations.csv", "deny", "marketer", "billing", "change-plan")
+    assert row == {
+        "place": f"Replace policy/expectations.csv:{line} by",
+        "text": "allow, marketer, billing, change-plan",
+    }
+    assert found["What would allow it"]["sentences"] == ["1 edit of policy.csv, and 1 edit of expectations.csv:"]
+    [_, row] = explained(generation, "developer", "audit", "view")["What would allow it"]["lines"]
+    assert row == {"place": "Write in expectations.csv", "text": "allow, developer, audit, view"}
     assert found["Roles that may"]["sentences"] == ["Account Administrator, Accountant"]
     assert "Inherited through" not in found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli.main import run
-from sidecar.policy.compiler import compile_policy
+from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import DiagnosticCode
 
 HERE = Path(__file__).parent
@@ -150,3 +150,34 @@ def test_strict_passes_a_deny_that_an_expectation_states(
 def test_the_corpus_has_forty_broken_conditions_and_needs() -> None:
     needs = [case for case in cases("bad") if (case / "conditions.toml").exists() or (case / "needs.csv").exists()]
     assert len(needs) >= 40
+
+
+@pytest.mark.parametrize("folder", ["bad", "suspicious"])
+def test_a_hint_names_every_file_that_its_edit_touches(folder: str, seed: Mapping[str, bytes]) -> None:
+    """A rule that is added belongs to policy.csv; what it changes is expected in expectations.csv."""
+    checked = 0
+    for case in cases(folder):
+        for found in compile_policy(files_of(case, seed), proof=ProofScope.NONE).diagnostics:
+            hint, here = found.hint, found.file.rpartition("/")[2]
+            if found.code in LACKING_FILES and here != "needs.csv":
+                checked += 1
+                lacking = [file for file in LACKING_FILES[found.code] if file != here and file not in hint]
+                assert lacking == [], f"{case.name}: {found}"
+            if re.search(r"\bp, [a-z-]+, [a-z*-]+, [a-z*-]+, (allow|deny)\b", hint) and here != "policy.csv":
+                assert "policy.csv" in hint, f"{case.name}: {found}"
+    assert checked >= 4
+
+
+LACKING_FILES = {
+    DiagnosticCode.ADMINISTRATOR_MISSING: ("roles.toml", "policy.csv", "expectations.csv"),
+    DiagnosticCode.ADMINISTRATOR_LOCKED_OUT: ("expectations.csv",),
+    DiagnosticCode.MEMBER_TOO_WIDE: ("policy.csv", "expectations.csv"),
+    DiagnosticCode.UNUSED_ROLE: ("policy.csv", "expectations.csv"),
+    DiagnosticCode.UNUSED_CONDITION: ("needs.csv", "expectations.csv"),
+    DiagnosticCode.DENY_OVERRIDES_ALLOW: ("policy.csv", "expectations.csv"),
+    DiagnosticCode.PUBLIC_OVER_SECTION: ("sections.toml", "routes.csv"),
+    DiagnosticCode.PUBLIC_EVERYTHING: ("sections.toml", "routes.csv"),
+    DiagnosticCode.FAILED_ROUTE: ("sections.toml", "routes.csv"),
+    DiagnosticCode.FAILED_EXPECTATION: ("expectations.csv",),
+}
+"""Files that belong to the remedy of a code, in its hint or as the place of the finding."""

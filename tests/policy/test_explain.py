@@ -1,6 +1,6 @@
 """Explanations: of the shipped policy in words, of random policies by their guarantees."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
 import pytest
@@ -13,6 +13,7 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diagnostics import DiagnosticSink
+from sidecar.policy.expectations import Expectation
 from sidecar.policy.explain import Edit, EditKind, explain
 from sidecar.policy.explained import to_explained
 from sidecar.policy.generation import Generation, build
@@ -219,3 +220,44 @@ def test_the_nearest_rule_names_its_mismatches(generation: Generation, data: st.
     found = explain(generation, role, section, action)
     assert bool(near.mismatches) == (found.overridden is None)
     assert found.overridden in (None, near.rule)
+
+
+DENY = b"p, marketer, *, *, deny\np, member, audit, *, deny\np, accountant, billing, view, deny\n"
+
+
+@pytest.mark.parametrize("more", [b"", DENY], ids=["shipped", "with denies"])
+def test_the_edits_of_both_files_together_pass_the_tests(seed: Mapping[str, bytes], more: bytes) -> None:
+    """For each denied cell of the assignable roles: the edits of policy.csv and expectations.csv."""
+    files = {**seed, "policy.csv": seed["policy.csv"] + more}
+    draft = compile_policy(files, proof=ProofScope.NONE).draft
+    assert draft is not None
+    before = failed_rows(files)
+    denied = [cell for cell, ruling in draft.cells.items() if not ruling.allowed and draft.roles[cell[0]].assignable]
+    assert len(denied) > 30
+    for cell in denied:
+        found = explain(draft, *cell)
+        edited = applied(files, found.edits_to_flip, "policy.csv")
+        edited = applied(edited, found.test_edits, "expectations.csv")
+        result = compile_policy(edited, proof=ProofScope.NONE)
+        assert result.draft is not None
+        assert result.draft.cells[cell].allowed
+        assert failed_rows(edited) <= before, cell
+        assert result.verdict.missing == ()
+
+
+def failed_rows(files: Mapping[str, bytes]) -> set[tuple[str, str, str]]:
+    verdict = compile_policy(files, proof=ProofScope.NONE).verdict
+    rows = [(one.test, one.cells) for one in verdict.failed if isinstance(one.test, Expectation)]
+    return {(row.role, s, a) for row, cells in rows for s, a in cells or ((row.section, row.action),)}
+
+
+def applied(files: Mapping[str, bytes], edits: Iterable[Edit], name: str) -> dict[str, bytes]:
+    lines = files[name].decode().split("\n")
+    for edit in edits:
+        if edit.rule is None:
+            lines.insert(len(lines) - 1, edit.line)
+            continue
+        file, _, line = edit.rule.partition(":")
+        assert file == f"policy/{name}"
+        lines[int(line) - 1] = "" if edit.kind is EditKind.REMOVE else edit.line
+    return {**files, name: "\n".join(lines).encode()}

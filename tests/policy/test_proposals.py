@@ -195,7 +195,7 @@ def test_existing_lines_keep_their_bytes_and_their_order(edited: Edit, end: byte
 
 
 def test_a_second_run_finds_nothing_and_the_rows_pass(seed: Mapping[str, bytes]) -> None:
-    """With a third of the exact rows deleted at random, but of the developer, whose other cells a * covers."""
+    """With a third of the exact rows deleted at random, except the rows beside a wildcard."""
     for number in range(25):
         chance = random.Random(number)
         files = dict(seed)

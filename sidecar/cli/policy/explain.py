@@ -7,11 +7,13 @@ from sidecar.cli.output import NO, OK, plain, print_json, print_pairs
 from sidecar.cli.policy.policy_source import Source, draft_of, source_of
 from sidecar.cli.policy.query import cell_arguments, known_cell, known_conditions, query_subject
 from sidecar.policy.diagnostics import path_of
+from sidecar.policy.expectations import EXPECTATIONS
 from sidecar.policy.explain import Edit, EditKind, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
-from sidecar.policy.explained import to_explained
+from sidecar.policy.explained import SHOWN_CELLS, to_explained
 from sidecar.policy.needs.conditions import Condition, ConditionKind
 from sidecar.policy.needs.lines import FILE as NEEDS
+from sidecar.policy.needs.rows import PREFIX
 from sidecar.policy.needs.table import Needs
 from sidecar.policy.rules import FILE, Rule
 
@@ -59,7 +61,9 @@ def _reported(found: Explanation, source: Source, needs: Needs) -> dict[str, obj
         reported[f"need {line.line}"] = f"{source.name_of(line.id)}: {line.text}"
     if found.unmet:
         reported["to meet"] = "; ".join(_act(needs.conditions[name]) for name in found.unmet)
-        reported["edits"] = f"add an alternative to the needs, or delete them in {source.name_of(path_of(NEEDS))}"
+        tests = f"; then the rows with {PREFIX} in {source.name_of(path_of(EXPECTATIONS))}"
+        needs_file = source.name_of(path_of(NEEDS))
+        reported["edits"] = f"add an alternative to the needs, or delete them in {needs_file}{tests}"
     if found.ruling.allowed:
         return reported
     if found.overridden is not None:
@@ -69,7 +73,7 @@ def _reported(found: Explanation, source: Source, needs: Needs) -> dict[str, obj
         reported["edits"] = f"none: the user is {status}"
     else:
         reported["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
-        reported["edits"] = "; ".join(_edit(edit, source) for edit in found.edits_to_flip) or "none in policy.csv"
+        reported["edits"] = _edits(found, source) or "none in policy.csv"
     if found.side_effects:
         reported["side effects"] = f"opens {len(found.side_effects)} other cells"
     reported["allowed roles"] = ", ".join(found.roles) or "none"
@@ -93,8 +97,18 @@ def _act(condition: Condition) -> str:
             return f"give the account the label {condition.label}={' or '.join(condition.values)}"
 
 
-def _edit(edit: Edit, source: Source) -> str:
-    where = source.name_of(edit.rule) if edit.rule else source.name_of(path_of(FILE))
+def _edits(found: Explanation, source: Source) -> str:
+    """Return the edits of policy.csv, and those of expectations.csv that they require."""
+    edits = [_edit(edit, FILE, source) for edit in found.edits_to_flip]
+    edits += [_edit(edit, EXPECTATIONS, source) for edit in found.test_edits[:SHOWN_CELLS]]
+    more = len(found.test_edits) - SHOWN_CELLS
+    if more > 0:
+        edits.append(f"and {more} more rows of {source.name_of(path_of(EXPECTATIONS))}")
+    return "; ".join(edits)
+
+
+def _edit(edit: Edit, file: str, source: Source) -> str:
+    where = source.name_of(edit.rule or path_of(file))
     match edit.kind:
         case EditKind.WRITE:
             return f"add to {where}: {edit.line}"

@@ -40,7 +40,13 @@ def _warn_unused(needs: Needs, findings: DiagnosticSink) -> None:
         if condition.name not in used:
             message = f'no line of needs.csv asks for "{condition.name}"'
             at = (condition.line, 1)
-            findings.add(Code.UNUSED_CONDITION, conditions_file.FILE, at, message, "delete it, or write a line")
+            findings.add(
+                Code.UNUSED_CONDITION,
+                conditions_file.FILE,
+                at,
+                message,
+                "delete it, or write a line in needs.csv and its row in expectations.csv",
+            )
 
 
 def _warn_implied(needs: Needs, findings: DiagnosticSink) -> None:
