@@ -1,6 +1,7 @@
 """Rows of expectations.csv that must change before the policy may allow a cell: otherwise its tests reject the edit."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sidecar.policy.csv_reader import CsvLine, CsvRecord, records
 from sidecar.policy.decision_table import Cell
@@ -25,13 +26,22 @@ def rows_to_allow(
 
 
 def _rows(content: bytes, roles: Iterable[str]) -> Iterator[Expectation]:
-    names = [role.encode() for role in roles]
-    if not names:
-        return
-    numbered = enumerate(content.split(b"\n"), start=1)
-    lines = [(number, line) for number, line in numbered if any(name in line for name in names)]
-    texts = [CsvLine(number, line.decode(errors="replace").removesuffix("\r")) for number, line in lines]
-    yield from (_expectation(record) for record in records(texts, EXPECTATIONS, DiagnosticSink()) if _is_row(record))
+    lines = list(_lines_with([role.encode() for role in roles], content))
+    yield from (_expectation(record) for record in records(lines, EXPECTATIONS, DiagnosticSink()) if _is_row(record))
+
+
+def _lines_with(names: Sequence[bytes], content: bytes) -> Iterator[CsvLine]:
+    """Yield the lines that contain one of the names."""
+    number, counted, end = 1, 0, -1
+    for found in re.finditer(b"|".join(map(re.escape, names)), content) if names else ():
+        if found.start() < end:
+            continue  # the same line
+        start = content.rfind(b"\n", 0, found.start()) + 1
+        end = content.find(b"\n", found.start())
+        end = len(content) if end < 0 else end
+        number += content.count(b"\n", counted, start)
+        counted = start
+        yield CsvLine(number, content[start:end].decode(errors="replace").removesuffix("\r"))
 
 
 def _is_row(record: CsvRecord) -> bool:

@@ -98,11 +98,12 @@ class ExpectedCells:
     """Rows of expectations.csv by cell. Of several rows for a cell, the most exact one counts."""
 
     def __init__(self, expectations: Iterable[Expectation]) -> None:
-        self._rows = {(e.role, e.section, e.action): e for e in expectations if not e.without}
+        self.rows = {(e.role, e.section, e.action): e for e in expectations if not e.without}
+        self.wildcard_roles = frozenset(role for role, _, action in self.rows if action == ANY)
 
     def row_of(self, role: str, section: str, action: str) -> Expectation | None:
         """Return the row of a cell: of the action, otherwise of its section, otherwise of the role."""
-        rows = self._rows
+        rows = self.rows
         return rows.get((role, section, action)) or rows.get((role, section, ANY)) or rows.get((role, ANY, ANY))
 
 
@@ -162,7 +163,8 @@ def _read(
     if not found and not findings.errors_in(file):
         form = _EXPECTATION_FORM if file == EXPECTATIONS else _ROUTE_FORM
         findings.add(Code.EMPTY_FILE, file, (1, 1), "the file contains no tests", f"a test is: {form}")
-    reviews = [(file, line.number) for line in lines if line.text.strip() == REVIEW]
+    marked = lines if REVIEW.encode() in data else ()
+    reviews = [(file, line.number) for line in marked if line.text.strip() == REVIEW]
     for _, number in reviews:
         message, hint = "the row below was proposed and not yet reviewed", f'check it, then delete the line "{REVIEW}"'
         findings.add(Code.UNREVIEWED_ROW, file, (number, 1), message, hint)
@@ -189,9 +191,9 @@ def _read_expectations(
 
 def _is_target(record: CsvRecord, names: NameChecker, *, exact: bool) -> bool:
     """Return whether section and action are a cell, or ``*`` for all actions: of a section, or of all."""
+    section, action = record.fields[2:4]
     if not names.target(record, 2, wildcards=not exact):
         return False
-    section, action = record.fields[2:4]
     if section != ANY or action == ANY:
         return True
     message = f'"*" is all sections, but {quoted(action)} is one action'

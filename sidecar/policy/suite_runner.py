@@ -26,6 +26,7 @@ from sidecar.policy.expectations import (
 )
 from sidecar.policy.generation import Generation
 from sidecar.policy.missing_rows import missing_expectations, missing_route_tests
+from sidecar.policy.name_checks import ANY
 from sidecar.policy.needs import lines as needs_file
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.needs.rows import blocking_lines, example_row, unrelated_names
@@ -58,7 +59,7 @@ def _failed_expectations(
 ) -> Iterator[FailedTest]:
     causes: dict[object, list[tuple[Expectation, Ruling]]] = {}
     for test in suite.expectations:
-        if not test.exact:
+        if test.action == ANY:
             continue
         ruling = decide(generation, test.role, test.section, test.action)
         if test.without:
@@ -71,8 +72,7 @@ def _failed_expectations(
             causes.setdefault(cause, []).append((test, ruling))
     for same in causes.values():
         _report_failed(same, findings)
-    if any(not test.exact for test in suite.expectations):
-        yield from _failed_wildcards(generation, rows, findings)
+    yield from _failed_wildcards(generation, rows, findings)
 
 
 def _report_failed(same: list[tuple[Expectation, Ruling]], findings: DiagnosticSink) -> None:
@@ -91,9 +91,9 @@ def _report_failed(same: list[tuple[Expectation, Ruling]], findings: DiagnosticS
 def _failed_wildcards(generation: Generation, rows: ExpectedCells, findings: DiagnosticSink) -> Iterator[FailedTest]:
     """Compare the cells whose most exact row has a ``*``, and report each row with all its differences."""
     failed: dict[Expectation, list[tuple[Cell, Ruling]]] = {}
-    for cell, ruling in generation.cells.items():
-        row = rows.row_of(*cell)
-        if row is not None and not row.exact and ruling.allowed is not row.allowed:
+    for cell in generation.cells:
+        row = rows.row_of(*cell) if cell[0] in rows.wildcard_roles else None
+        if row is not None and not row.exact and (ruling := generation.cells[cell]).allowed is not row.allowed:
             failed.setdefault(row, []).append((cell, ruling))
     for row, differences in failed.items():
         (role, section, action), ruling = differences[0]
@@ -190,8 +190,9 @@ def _failed_routes(generation: Generation, suite: Suite, findings: DiagnosticSin
 
 
 def _missing_cells(generation: Generation, rows: ExpectedCells) -> Iterator[Cell]:
+    exact, assignable = rows.rows, {role.id for role in generation.roles.values() if role.assignable}
     for cell in generation.cells:
-        if generation.roles[cell[0]].assignable and rows.row_of(*cell) is None:
+        if cell not in exact and cell[0] in assignable and rows.row_of(*cell) is None:
             yield cell
 
 
