@@ -145,6 +145,14 @@ def test_check_as_sarif(cli: Cli, folder: Path) -> None:
     }
 
 
+def test_sarif_has_the_further_places_of_a_finding(cli: Cli, folder: Path) -> None:
+    append(folder / "policy.csv", "p, nobody, billing, view, allow\np, nobody, audit, view, allow\n")
+    [run] = json.loads(cli("policy", "check", "--format", "sarif").out)["runs"]
+    [result] = run["results"]
+    [related] = result["relatedLocations"]
+    assert related["physicalLocation"]["region"] == {"startLine": 37, "startColumn": 4}
+
+
 def test_sarif_says_what_each_rule_means(cli: Cli, folder: Path) -> None:
     append(folder / "policy.csv", "p, marketer, account-settings, view, allow\n")
     [run] = json.loads(cli("policy", "check", "--format", "sarif").out)["runs"]

@@ -141,19 +141,18 @@ def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
             "ruleIndex": codes.index(diagnostic.code.value),
             "level": "error" if diagnostic.severity is Severity.ERROR else "warning",
             "message": {"text": _reported(diagnostic)},
-            "locations": [
-                {
-                    "physicalLocation": {
-                        "artifactLocation": {"uri": _uri(diagnostic.file)},
-                        "region": {"startLine": diagnostic.line, "startColumn": diagnostic.column},
-                    }
-                }
-            ],
+            "locations": [_location(diagnostic.file, diagnostic.line, diagnostic.column)],
+            "relatedLocations": [_location(diagnostic.file, at.line, at.column) for at in diagnostic.places],
         }
         for diagnostic in diagnostics
     ]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _location(file: str, line: int, column: int) -> dict[str, object]:
+    region = {"startLine": line, "startColumn": column}
+    return {"physicalLocation": {"artifactLocation": {"uri": _uri(file)}, "region": region}}
 
 
 def _sarif_rules(codes: list[str]) -> list[dict[str, object]]:
