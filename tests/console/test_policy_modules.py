@@ -150,6 +150,15 @@ def test_a_failed_expectation_names_both_lines_and_the_remedy(generation):
     assert omitted == [{"file": "expectations.csv", "line": 7}]
 
 
+def test_each_place_of_one_finding_has_the_remedy(generation):
+    """The rows that one rule breaks are one diagnostic, and a failed expectation each."""
+    rules = generation.files["policy.csv"]
+    found = previewed(generation, {"policy.csv": rules + b"p, marketer, *, *, allow\n"})
+    assert len(found["remedies"]) == len(found["failed"]) == 17
+    assert {parts[1]["line"] for parts in found["remedies"]} == {rules.count(b"\n") + 1}
+    assert len({parts[3]["line"] for parts in found["remedies"]}) == 17
+
+
 def test_an_edit_that_changes_nothing_says_so(generation):
     assert previewed(generation, {})["summary"] == "This edit changes no permission and no route."
 
