@@ -1,13 +1,11 @@
 """TOML reader with the line and column of each key.
 
-`tomllib` parses the text but reports no positions. Therefore a scanner reads the same text again and records the
-position of each table and key. Getters report a missing key or a wrong type, and continue.
+`tomllib` parses the text but reports no positions; toml_scanner.py does. Getters report a missing key or a wrong type,
+and continue.
 """
 
 import re
 import tomllib
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,8 +13,8 @@ from sidecar.policy.confusables import false_sign
 from sidecar.policy.csv_reader import read_lines, without_invisible
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean
+from sidecar.policy.toml_scanner import Path, TomlScanner, line_starts
 
-Path = tuple[str | int, ...]
 _WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _TWICE = ("Cannot overwrite", "Cannot declare", "Cannot redefine", "Cannot mutate", "Duplicate inline table key")
 
@@ -137,7 +135,7 @@ def read_toml(data: bytes, file: str, findings: DiagnosticSink) -> TomlTable | N
     text = "\n".join(without_invisible(line.text) for line in lines) + "\n"
     try:
         values = tomllib.loads(text)
-        positions = _Scanner(text).positions()
+        positions = TomlScanner(text).positions()
     except RecursionError:
         findings.add(Code.TOML_SYNTAX, file, (1, 1), "the values are nested too deep", _FORM)
         return None
@@ -159,135 +157,8 @@ def _report_syntax(message: str, text: str, file: str, findings: DiagnosticSink)
     if not message.startswith(_TWICE):
         findings.add(Code.TOML_SYNTAX, file, at, f"this is not TOML: {message}", _FORM)
         return
-    starts = _line_starts(text)
-    scanner = _Scanner(text[: starts[at[0] - 1] + at[1] - 1])
+    starts = line_starts(text)
+    scanner = TomlScanner(text[: starts[at[0] - 1] + at[1] - 1])
     scanner.positions()
     name, at = scanner.repeated[-1] if scanner.repeated else ("this", at)
     findings.add(Code.DUPLICATE_KEY, file, at, f'duplicate key "{name}"', "keep one")
-
-
-def _line_starts(text: str) -> list[int]:
-    return [0, *(match.end() for match in re.finditer("\n", text))]
-
-
-_BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
-_SPACE = re.compile(r"[ \t]*")
-_KEY = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'""")
-_STRING = re.compile(
-    r'''"""(?:[^"\\]|\\(?s:.)|"{1,2}(?!"))*"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*\'''', re.DOTALL
-)
-_OTHER = re.compile(r"[^,\]}\n#]*")
-
-
-class _Scanner:
-    """Scanner that records the positions of keys. `tomllib` has accepted the text, or the text is cut at its error."""
-
-    def __init__(self, text: str) -> None:
-        self.repeated: list[tuple[str, tuple[int, int]]] = []
-        self._text = text
-        self._index = 0
-        self._starts = _line_starts(text)
-        self._positions: dict[Path, tuple[int, int]] = {}
-        self._defined: set[Path] = set()
-        self._items: Counter[Path] = Counter()
-
-    def positions(self) -> dict[Path, tuple[int, int]]:
-        table: Path = ()
-        self._skip(_BLANK)
-        while self._index < len(self._text):
-            if self._text[self._index] == "[":
-                table = self._header()
-            else:
-                self._pair(table)
-            self._skip(_BLANK)
-        return self._positions
-
-    def _skip(self, pattern: re.Pattern[str]) -> str:
-        match = pattern.match(self._text, self._index)
-        if match is None or (not match[0] and pattern not in (_BLANK, _SPACE, _OTHER)):
-            self._index = len(self._text)  # only in text that was cut at an error: no further keys
-            return ""
-        self._index = match.end()
-        return match[0]
-
-    def _peek(self) -> str:
-        return self._text[self._index : self._index + 1]
-
-    def _here(self) -> tuple[int, int]:
-        line = bisect_right(self._starts, self._index)
-        return (line, self._index - self._starts[line - 1] + 1)
-
-    def _define(self, path: Path, at: tuple[int, int]) -> None:
-        if path in self._defined:
-            self.repeated.append((str(path[-1]), at))
-        self._defined.add(path)
-        self._positions.setdefault(path, at)
-
-    def _header(self) -> Path:
-        at, double = self._here(), self._text.startswith("[[", self._index)
-        self._index += 2 if double else 1
-        path: Path = ()
-        keys = self._keys()
-        for key in keys[:-1]:
-            path = self._last_item((*path, key))
-            self._positions.setdefault(path, at)
-        path = (*path, *keys[-1:])
-        if double:
-            self._positions.setdefault(path, at)
-            path = (*path, self._items[path])
-            self._items[path[:-1]] += 1
-        self._define(path, at)
-        self._index += 2 if double else 1
-        return path
-
-    def _last_item(self, path: Path) -> Path:
-        return (*path, self._items[path] - 1) if path in self._items else path
-
-    def _keys(self) -> list[str]:
-        """Return the parts of a dotted key, and skip the space after it."""
-        keys = []
-        while True:
-            self._skip(_SPACE)
-            key = self._skip(_KEY)
-            keys.append(str(tomllib.loads(f"k = {key}")["k"]) if key[:1] in ('"', "'") and key else key)
-            self._skip(_SPACE)
-            if self._peek() != ".":
-                return keys
-            self._index += 1
-
-    def _pair(self, table: Path) -> None:
-        at, path = self._here(), table
-        keys = self._keys()
-        for key in keys:
-            path = (*path, key)
-            self._positions.setdefault(path, at)
-        self._define(path, at)
-        self._index += 1  # equals sign
-        self._skip(_SPACE)
-        self._value(path)
-
-    def _value(self, path: Path) -> None:
-        opening = self._peek()
-        if opening in ("[", "{"):
-            self._index += 1
-            self._items_of(path, "]" if opening == "[" else "}")
-        elif opening in ('"', "'"):
-            self._skip(_STRING)
-        else:
-            self._skip(_OTHER)
-
-    def _items_of(self, path: Path, closing: str) -> None:
-        index = 0
-        self._skip(_BLANK)
-        while self._index < len(self._text) and self._peek() != closing:
-            if closing == "]":
-                self._positions.setdefault((*path, index), self._here())
-                self._value((*path, index))
-            else:
-                self._pair(path)
-            index += 1
-            self._skip(_BLANK)
-            if self._peek() == ",":
-                self._index += 1
-                self._skip(_BLANK)
-        self._index += 1
