@@ -34,6 +34,11 @@ class CsvRecord(NamedTuple):
         starts = [start for start, _ in _spans(self.text)]
         return (self.line, starts[index] + 1 if index < len(starts) else len(self.text) + 1)
 
+    def span(self, index: int) -> tuple[int, int]:
+        """Return the indexes in ``text`` of a field's first character and after its last, without its quotes."""
+        start, end = _spans(self.text)[index]
+        return (start + 1, end - 1) if self.text[start:end].startswith('"') else (start, end)
+
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """Id of a role, a section or an action."""

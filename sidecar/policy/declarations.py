@@ -196,13 +196,18 @@ def default_title(action: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def shape_of(name: str) -> str:
+    """Return the name without differences that are easy to overlook: ``-`` and ``_``, 0/o, 1/l/i."""
+    return name.translate(_SAME_SHAPE)
+
+
 def report_confusable(titles: Mapping[str, str], noun: str, root: TomlTable) -> None:
     """Report ids that differ only in ``-`` and ``_``, 0/o or 1/l/i, and titles that differ only in case."""
     shapes: dict[str, str] = {}
     shown: dict[str, str] = {}
     document = root.document
     for name, title in titles.items():
-        first = shapes.setdefault(name.translate(_SAME_SHAPE), name)
+        first = shapes.setdefault(shape_of(name), name)
         if first != name:
             message = f'the {noun}s "{first}" and "{name}" look alike'
             at = document.at((f"{noun}s", name))

@@ -1,9 +1,10 @@
-"""Complete difference of two generations: cells, routes, and assignable roles. Changes that open access come first.
+"""Complete difference of two generations: renames, cells, routes, and assignable roles. Opening changes come first.
 
-Cells are finite and compared as sets, and their needs as sets of classes. Routes are compared exactly, by regions.
+Renames are taken out first, and all other changes are listed under the new names. Cells are finite and compared as
+sets, and their needs as sets of classes. Routes are compared exactly, by regions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,6 +13,8 @@ import msgspec
 from sidecar.domain.access import Target
 from sidecar.policy.generation import Generation
 from sidecar.policy.needs.compare import Direction, NeedComparer, NeedWitness
+from sidecar.policy.rename.detect import detect_renames
+from sidecar.policy.rename.names import RenameKind, Renames
 from sidecar.policy.route_regions import regions
 from sidecar.policy.routes import Public
 
@@ -71,6 +74,21 @@ class RoleChange(msgspec.Struct, frozen=True, rename=_RENAMED):
     after: str
 
 
+class RenameChange(msgspec.Struct, frozen=True, rename=_RENAMED):
+    """Renamed role, section or action (``SECTION/ACTION``).
+
+    ``cells``: those of the new name, over all roles, sections and actions. ``routes``: its routes by method.
+    ``changes``: listed cells and routes of the new name that differ, beyond the rename.
+    """
+
+    kind: RenameKind
+    before: str
+    after: str
+    cells: int
+    routes: int
+    changes: int
+
+
 _ASSIGNABLE = {True: "assignable", False: "not assignable"}
 
 
@@ -78,79 +96,118 @@ _ASSIGNABLE = {True: "assignable", False: "not assignable"}
 class Difference:
     """All changes. Those that open access come first, then by role, section and action, or by path and method.
 
-    ``roles``: roles declared on both sides and assignable on one.
+    ``roles``: roles declared on both sides and assignable on one. ``renames`` open no access by themselves.
     """
 
     cells: tuple[CellChange, ...]
     routes: tuple[RouteChange, ...]
     roles: tuple[RoleChange, ...] = ()
+    renames: tuple[RenameChange, ...] = ()
 
     @property
     def opens(self) -> bool:
         return any(change.opens for change in self.cells) or any(change.opens for change in self.routes)
 
 
-def diff(old: Generation, new: Generation) -> Difference:
-    """Return all changes from ``old`` to ``new``. Equal generations have none."""
-    needs = NeedComparer(old.needs, new.needs)
+def diff(old: Generation, new: Generation, renames: Renames | None = None) -> Difference:
+    """Return all changes from ``old`` to ``new``. Equal generations have none. ``renames``: None: they are detected."""
+    comparison = _Comparison(old, new, NeedComparer(old.needs, new.needs), renames)
     cells = sorted(
-        (*_cells(old, new), *_needs(old, new, needs)), key=lambda c: (not c.opens, c.role, c.section, c.action)
+        (*comparison.cells(), *comparison.needed()), key=lambda c: (not c.opens, c.role, c.section, c.action)
     )
-    routes = sorted(_routes(old, new, needs), key=lambda r: (not r.opens, r.path, r.method))
+    routes = sorted(comparison.routes(), key=lambda r: (not r.opens, r.path, r.method))
     roles = (
         RoleChange(role.id, _ASSIGNABLE[not role.assignable], _ASSIGNABLE[role.assignable])
         for role in new.roles.values()
-        if role.id in old.roles and old.roles[role.id].assignable is not role.assignable
+        if role.id in comparison.before and old.roles[comparison.before[role.id]].assignable is not role.assignable
     )
-    return Difference(tuple(cells), tuple(routes), tuple(roles))
+    return Difference(tuple(cells), tuple(routes), tuple(roles), tuple(_renamed(comparison, cells, routes)))
 
 
-def _cells(old: Generation, new: Generation) -> Iterator[CellChange]:
-    nothing: frozenset[tuple[str, str]] = frozenset()
-    for role in old.roles.keys() | new.roles.keys():
-        before, after = old.allowed.get(role, nothing), new.allowed.get(role, nothing)
-        for section, action in after - before:
-            yield CellChange(role, section, action, DENY, ALLOW)
-        for section, action in before - after:
-            yield CellChange(role, section, action, ALLOW, DENY)
+class _Comparison:
+    """Comparison of two generations under renames. ``before``: new name → old name of each role of ``old``."""
+
+    def __init__(self, old: Generation, new: Generation, needs: NeedComparer, renames: Renames | None) -> None:
+        self.old, self.new, self._needs = old, new, needs
+        self.renames = detect_renames(old, new, needs) if renames is None else renames
+        self.before: Mapping[str, str] = {self.renames.role(name): name for name in old.roles}
+
+    def cells(self) -> Iterator[CellChange]:
+        nothing: frozenset[tuple[str, str]] = frozenset()
+        for role in self.before.keys() | self.new.roles.keys():
+            was = self.renames.cells(self.old.allowed.get(self.before.get(role, ""), nothing))
+            now = self.new.allowed.get(role, nothing)
+            for section, action in now - was:
+                yield CellChange(role, section, action, DENY, ALLOW)
+            for section, action in was - now:
+                yield CellChange(role, section, action, ALLOW, DENY)
+
+    def needed(self) -> Iterator[CellChange]:
+        """Yield the cells that are allowed on both sides for other classes of sessions."""
+        for role in self.before.keys() & self.new.roles.keys() if self._needs.active else ():
+            for cell in self.old.allowed[self.before[role]]:
+                section, action = self.renames.cell(*cell)
+                if (section, action) not in self.new.allowed[role]:
+                    continue
+                found = self._needs.compare((self.before[role], *cell), (role, section, action))
+                if found is not None:
+                    yield CellChange(role, section, action, ALLOW, ALLOW, found.direction, found.witnesses)
+
+    # -- routes --------------------------------------------------------------------------------------------------------
+
+    def routes(self) -> Iterator[RouteChange]:
+        for segments, before, after in regions(self.old.routes, self.new.routes):
+            for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD follows GET in both
+                was, now = _name(self._renamed(before.get(method))), _name(after.get(method))
+                if was != now:
+                    opens = self._opens(before.get(method), after.get(method))
+                    yield RouteChange(method, "/" + "/".join(segments), was, now, opens)
+
+    def _renamed(self, target: Target | Public | None) -> Target | Public | None:
+        return Target(*self.renames.cell(*_pair(target))) if isinstance(target, Target) else target
+
+    def _opens(self, before: Target | Public | None, after: Target | Public | None) -> bool:
+        """Return whether more roles are allowed, or a role with fewer needs."""
+        roles = _allowed_roles(self.new, after)
+        if not roles <= {self.renames.role(role) for role in _allowed_roles(self.old, before)}:
+            return True
+        if not (self._needs.active and isinstance(before, Target) and isinstance(after, Target)):
+            return False
+        found = (self._needs.compare((self.before[role], *_pair(before)), (role, *_pair(after))) for role in roles)
+        return any(one is not None and one.direction != "narrower" for one in found)
 
 
-def _needs(old: Generation, new: Generation, needs: NeedComparer) -> Iterator[CellChange]:
-    """Yield the cells that are allowed on both sides for other classes of sessions."""
-    for role in old.roles.keys() & new.roles.keys() if needs.active else ():
-        for section, action in old.allowed[role] & new.allowed[role]:
-            found = needs.compare((role, section, action), (role, section, action))
-            if found is not None:
-                yield CellChange(role, section, action, ALLOW, ALLOW, found.direction, found.witnesses)
+def _renamed(comparison: _Comparison, cells: list[CellChange], routes: list[RouteChange]) -> Iterator[RenameChange]:
+    """Yield the renames, with the number of further changes of each."""
+    new, renames = comparison.new, comparison.renames
+    for before, after in renames.sections.items():
+        rest = sum(one.section == after for one in cells)
+        rest += sum(after in (one.before.partition("/")[0], one.after.partition("/")[0]) for one in routes)
+        count = len(new.roles) * len(new.sections[after].actions)
+        yield RenameChange(RenameKind.SECTION, before, after, count, _routes_of(new, after), rest)
+    for (section, before), after in renames.actions.items():
+        home = renames.sections.get(section, section)
+        name = f"{home}/{after}"
+        rest = sum((one.section, one.action) == (home, after) for one in cells)
+        rest += sum(name in (one.before, one.after) for one in routes)
+        moved = _routes_of(new, home, after)
+        yield RenameChange(RenameKind.ACTION, f"{section}/{before}", name, len(new.roles), moved, rest)
+    for before, after in renames.roles.items():
+        rest = sum(one.role == after for one in cells)
+        count = sum(len(section.actions) for section in new.sections.values())
+        yield RenameChange(RenameKind.ROLE, before, after, count, 0, rest)
 
 
-# -- routes ------------------------------------------------------------------------------------------------------------
+def _routes_of(generation: Generation, section: str, action: str | None = None) -> int:
+    targets = ((route.target, route.methods) for route in generation.routes.routes)
+    return sum(
+        len([method for method in methods if method != "HEAD"])
+        for target, methods in targets
+        if isinstance(target, Target) and target.section == section and action in (None, target.action)
+    )
 
 
-def _routes(old: Generation, new: Generation, needs: NeedComparer) -> Iterator[RouteChange]:
-    for segments, before, after in regions(old.routes, new.routes):
-        for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD follows GET in both
-            was, now = _name(before.get(method)), _name(after.get(method))
-            if was != now:
-                opens = _opens(old, new, needs, before.get(method), after.get(method))
-                yield RouteChange(method, "/" + "/".join(segments), was, now, opens)
-
-
-def _opens(
-    old: Generation,
-    new: Generation,
-    needs: NeedComparer,
-    before: Target | Public | None,
-    after: Target | Public | None,
-) -> bool:
-    """Return whether more roles are allowed, or a role with fewer needs."""
-    roles = _allowed_roles(new, after)
-    if not roles <= _allowed_roles(old, before):
-        return True
-    if not (needs.active and isinstance(before, Target) and isinstance(after, Target)):
-        return False
-    found = (needs.compare((role, *_pair(before)), (role, *_pair(after))) for role in roles)
-    return any(one is not None and one.direction != "narrower" for one in found)
+# -- targets -----------------------------------------------------------------------------------------------------------
 
 
 def _pair(target: Target) -> tuple[str, str]:
