@@ -44,6 +44,7 @@ class DiagnosticCode(StrEnum):
     FILE_TOO_LARGE = "file-too-large"
     FILE_PERMISSIONS = "file-permissions"
     MERGE_CONFLICT = "merge-conflict"
+    INTERRUPTED_RENAME = "interrupted-rename"
     # characters
     BYTE_ORDER_MARK = "byte-order-mark"
     NOT_UTF_8 = "not-utf-8"

@@ -27,7 +27,9 @@ from sidecar.policy.diagnostics import (
     path_of,
 )
 from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.sources import policy_journal
 from sidecar.sources.file_modes import Writers, is_open_as_code, writers
+from sidecar.sources.policy_journal import JournalError, PendingFiles
 
 MAX_FILE: Final = 8 * 1024 * 1024
 
@@ -86,18 +88,46 @@ def read_policy_files(
     ``before``: an earlier reading. The bytes of unchanged files are taken from it, unless ``whole`` is set. If nothing
     differs, its fingerprint is reused too. Reading and hashing megabytes would delay checks.
     """
+    for _ in range(ATTEMPTS - 1):
+        pending = policy_journal.settle(policy_dir)
+        read = _read_all(policy_dir, model, before, pending, whole=whole)
+        # The journal first: it is there until the last file is replaced, and the stamps show a replaced file.
+        if pending is None and not policy_journal.exists(policy_dir) and _is_of_one_time(read, policy_dir, model):
+            return read
+    return _read_all(policy_dir, model, before, policy_journal.settle(policy_dir), whole=whole)
+
+
+ATTEMPTS: Final = 3
+"""Readings of files that are being replaced. The last one is returned, and an edit is compiled after two equal ones."""
+
+
+def _is_of_one_time(read: PolicyFiles, policy_dir: Path, model: Path) -> bool:
+    """Return whether all files were on disk together, so that no reading mixes two versions."""
+    return set(stamp_of(policy_dir, model)).issuperset(read.stamp)
+
+
+def _read_all(
+    policy_dir: Path,
+    model: Path,
+    before: PolicyFiles | None,
+    pending: PendingFiles | JournalError | None,
+    *,
+    whole: bool,
+) -> PolicyFiles:
     findings = DiagnosticSink()
     files: dict[str, bytes] = {}
     stamps: list[FileStamp] = []
     settled: set[FileStamp] = set()
     findings.extend(_of_folder(policy_dir))
     for name, path in _paths(policy_dir, model):
-        read = _read(name, path, findings, None if whole else before)
+        read = _read(name, path, findings, None if whole or pending is not None else before)
         if read is not None:
             files[name] = read.content
             stamps.append(read.stamp)
-            if read.settled:
+            if read.settled and pending is None:
                 settled.add(read.stamp)
+    if pending is not None:
+        policy_journal.complete(policy_dir, files, pending, findings)
     diagnostics = findings.sorted()
     if before is not None and (before.files, before.diagnostics) == (files, diagnostics):
         return replace(before, stamp=tuple(stamps), settled=frozenset(settled))
@@ -195,19 +225,21 @@ def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Diag
 
 
 def _of_folder(policy_dir: Path) -> Iterator[Diagnostic]:
-    """Yield a warning if users other than the owner may write the folder and so replace its files.
+    """Yield a finding if users other than the owner may write the folder and so replace its files.
 
-    It is only a warning, because the files may be valid and the operator cannot always choose a volume's mode. In a
-    sticky folder, users cannot replace files of others.
+    An error for all users, but a warning on a read-only file system, such as a ConfigMap (mode 0777), and for a group:
+    the operator cannot always choose a volume's mode. In a sticky folder, users cannot replace files of others.
     """
     try:
         status = policy_dir.stat()
+        read_only = bool(os.statvfs(policy_dir).f_flag & os.ST_RDONLY)
     except OSError:
         return  # reported for each file
     opened = None if status.st_mode & stat.S_ISVTX else _opened(policy_dir, status, "folder")
     if opened is not None:
-        _, message, hint = opened
-        yield Diagnostic(Severity.WARNING, Code.FILE_PERMISSIONS, POLICY_FOLDER, 1, 1, message, hint)
+        severity, message, hint = opened
+        severity = Severity.WARNING if read_only else severity
+        yield Diagnostic(severity, Code.FILE_PERMISSIONS, POLICY_FOLDER, 1, 1, message, hint)
 
 
 def _opened(path: Path, status: os.stat_result, what: str) -> tuple[Severity, str, str] | None:

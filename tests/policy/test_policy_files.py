@@ -153,11 +153,21 @@ def test_R25_all_of_a_policy_made_with_umask_002_is_fine(
     assert read_policy_files(folder, model).diagnostics == ()
 
 
-@pytest.mark.parametrize(("mode", "warned"), [(0o775, True), (0o757, True), (0o1777, False), (0o755, False)])
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "severity"), [(0o775, "warning"), (0o757, "error"), (0o777, "error"), (0o1777, ""), (0o755, "")]
+)
 @pytest.mark.parametrize("uid", [0, 61_001])
-def test_R25_a_folder_that_others_can_write_is_warned_of(
-    seed: Mapping[str, bytes], write_policy: Write, mode: int, warned: bool, uid: int, monkeypatch: pytest.MonkeyPatch
+def test_R25_a_world_writable_folder_is_rejected_even_of_root(
+    seed: Mapping[str, bytes],
+    write_policy: Write,
+    mode: int,
+    severity: str,
+    uid: int,
+    read_only: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On a read-only file system, such as a ConfigMap of mode 0777, it is a warning."""
     folder, model = write_policy(seed)
     folder.chmod(mode)
     real = Path.stat
@@ -167,12 +177,17 @@ def test_R25_a_folder_that_others_can_write_is_warned_of(
         return os.stat_result((*status[: stat.ST_UID], uid, 61_002, *status[stat.ST_GID + 1 :]))
 
     monkeypatch.setattr(Path, "stat", owned)
+    if read_only:
+        mounted = os.statvfs(folder)
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*mounted[:8], os.ST_RDONLY, mounted[9])))
     files = read_policy_files(folder, model)
+    severity = "warning" if severity and read_only else severity
     assert [(d.file, d.code.value, d.severity.value) for d in files.diagnostics] == (
-        [("policy", "file-permissions", "warning")] if warned else []
+        [("policy", "file-permissions", severity)] if severity else []
     )
     assert all(d.hint.endswith(f"-w {folder}") for d in files.diagnostics)
-    assert compile_policy(files.files, problems=files.diagnostics).generation is not None
+    compiled = compile_policy(files.files, problems=files.diagnostics)
+    assert (compiled.generation is None) is (severity == "error")
 
 
 @pytest.fixture
