@@ -22,6 +22,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "explain": ("sidecar.cli.policy.explain:explain", "Explain a decision, and the changes that would reverse it."),
     "diff": ("sidecar.cli.policy.diff:diff", "List every cell and route that differs, opening ones first."),
     "fmt": ("sidecar.cli.policy.fmt_watch:fmt", "Align the CSV files."),
+    "rename": (
+        "sidecar.cli.policy.rename:rename",
+        "Rename a role, section or action in all files at once.",
+    ),
     "watch": ("sidecar.cli.policy.fmt_watch:watch", "Check the files after every save."),
     "status": ("sidecar.cli.policy.status:status", "Print the policy of every live sidecar."),
     "replay": ("sidecar.cli.policy.replay:replay", "Replay a decision log: which decisions would differ?"),

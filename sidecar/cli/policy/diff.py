@@ -9,7 +9,7 @@ from sidecar.cli.output import NO, OK, CliError, json_option, plain, print_error
 from sidecar.cli.policy.git_source import policy_at
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
 from sidecar.policy.diagnostics import suggestion
-from sidecar.policy.diff import CellChange, Difference, RouteChange
+from sidecar.policy.diff import CellChange, Difference, RenameChange, RouteChange
 from sidecar.policy.diff import diff as difference_of
 from sidecar.policy.generation import Generation
 
@@ -27,6 +27,7 @@ from sidecar.policy.generation import Generation
 )
 @click.option("--routes", "only_routes", is_flag=True, help="With --json: the routes instead of the cells.")
 @click.option("--roles", "only_roles", is_flag=True, help="With --json: the roles instead of the cells.")
+@click.option("--renames", "only_renames", is_flag=True, help="With --json: the renames instead of the cells.")
 @json_option
 def diff(
     old: str,
@@ -34,6 +35,7 @@ def diff(
     accepted: tuple[str, ...],
     only_routes: bool,
     only_roles: bool,
+    only_renames: bool,
     as_json: bool,
     **flags: str | None,
 ) -> int:
@@ -42,18 +44,22 @@ def diff(
     OLD and NEW are directories, or revisions of git: HEAD~1 for the same files there, main:policy for that directory
     there. A name that is both is rejected: write ./main for the directory, refs/heads/main for the branch.
 
+    Renamed roles, sections and actions are listed first, and all other changes under the new names. A renamed section
+    or action keeps more than half of its routes (without routes: its title), a renamed role keeps its rights.
+
     Opening changes come first: a cell from deny to allow, a request allowed for more users. Exit status 1 when an
     opening change matches no --accept, 2 when an --accept matches no change. A * in an --accept matches no route: there
     it is part of the path. Roles that become assignable, or stop being assignable, are listed and open nothing.
     """
-    if only_routes and only_roles:
-        raise usage_error("give --routes or --roles, not both")
+    if only_routes + only_roles + only_renames > 1:
+        raise usage_error("give one of --routes, --roles and --renames")
     current = source_from(flags)
     before = policy_at(old, current)
     after = policy_at(new, current) if new is not None else draft_of(current)
     difference = difference_of(before, after)
     if as_json:
-        _say_as_json(difference, only_routes=only_routes, only_roles=only_roles)
+        only = "routes" if only_routes else "roles" if only_roles else "renames" if only_renames else "cells"
+        _say_as_json(difference, only)
     else:
         say_difference(difference)
     changes: list[CellChange | RouteChange] = [*difference.cells, *difference.routes]
@@ -67,18 +73,21 @@ def diff(
     return NO if unaccepted else OK
 
 
-def _say_as_json(difference: Difference, *, only_routes: bool, only_roles: bool) -> None:
-    if only_routes or only_roles:
-        print_json(difference.routes if only_routes else difference.roles)
+def _say_as_json(difference: Difference, only: str) -> None:
+    kinds = {"routes": difference.routes, "roles": difference.roles, "renames": difference.renames}
+    if only in kinds:
+        print_json(kinds[only])
         return
     print_json(difference.cells)
-    for what, changes in (("routes", difference.routes), ("roles", difference.roles)):
+    for what, changes in kinds.items():
         if changes:
             print_error(f"{len(changes)} {what} differ too; --json --{what} lists them")
 
 
 def say_difference(difference: Difference) -> None:
-    """Print tables, or one line without differences."""
+    """Print renames and tables, or one line without differences."""
+    for one in difference.renames:
+        click.echo(plain(rename_text(one)))
     if difference.cells:
         rows = [(c.role, c.section, c.action, c.before, _after(c)) for c in difference.cells]
         print_table(("role", "section", "action", "from", "to"), rows)
@@ -92,8 +101,14 @@ def say_difference(difference: Difference) -> None:
         )
     if difference.roles:
         print_table(("role", "from", "to"), [(r.role, r.before, r.after) for r in difference.roles])
-    if not (difference.cells or difference.routes or difference.roles):
+    if not (difference.cells or difference.routes or difference.roles or difference.renames):
         click.echo("no cell and no route differs")
+
+
+def rename_text(rename: RenameChange) -> str:
+    """Return one line: ``media-library → assets: 15 cells, 5 routes, no answer changes``."""
+    changes = {0: "no answer changes", 1: "1 answer changes"}.get(rename.changes, f"{rename.changes} answers change")
+    return f"{rename.before} → {rename.after}: {rename.cells} cells, {rename.routes} routes, {changes}"
 
 
 def _after(change: CellChange) -> str:
