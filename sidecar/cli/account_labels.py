@@ -12,6 +12,7 @@ from sidecar.domain.sessions import Method
 from sidecar.domain.users import ADMINISTRATOR, Account
 from sidecar.identity.factors.passkeys import Passkeys
 from sidecar.policy.needs.lint import ENROLLABLE, KEPT, locks_out
+from sidecar.policy.needs.table import Needs
 from sidecar.server.admin_context import AdminContext
 from sidecar.store.account_labels import (
     AccountLabels,
@@ -36,20 +37,20 @@ def label(account: str, labels: tuple[str, ...], as_json: bool, **flags: str | N
     """
     changes = _changes(labels)
     settings = settings_from(flags)
-    needs = policy_of(settings).needs
     passkeys = Passkeys(settings.public_url).available
     methods = [one for one in ENROLLABLE if passkeys or one is not Method.PASSKEY]
 
     async def job(operator: AdminContext) -> LabelsOutcome:
+        needs = (await policy_of(operator)).needs
         found = await account_of(operator, account)
-        outcome = await change_of(operator, found)
+        outcome = await change_of(operator, found, needs)
         while isinstance(outcome, LabelsDiffer):  # another operator was faster: check again
-            outcome = await change_of(operator, await account_of(operator, account))
+            outcome = await change_of(operator, await account_of(operator, account), needs)
         if isinstance(outcome, LabelsSet | LabelsUnchanged):
             await operator.people.fleet.wait_applied(outcome.position)
         return outcome
 
-    async def change_of(operator: AdminContext, found: Account) -> LabelsOutcome:
+    async def change_of(operator: AdminContext, found: Account, needs: Needs) -> LabelsOutcome:
         after = {name: value for name, value in {**found.labels, **changes}.items() if value}
         if locks_out(needs, found.labels, after, methods):
             lines = needs.lines_of(ADMINISTRATOR, *KEPT)

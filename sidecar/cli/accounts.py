@@ -20,14 +20,15 @@ from sidecar.cli.output import (
     usage_error,
 )
 from sidecar.cli.secret_input import password_option, read_password
-from sidecar.cli.store_session import OPERATOR, account_of, run_with_store
+from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.domain.labels import text_of
-from sidecar.domain.users import DEFAULT_SEATS, Account, Status
+from sidecar.domain.users import ADMINISTRATOR, DEFAULT_SEATS, Account, Status
 from sidecar.identity.account_creation import CreateAccountOutcome, InvalidName, NewAccount, create_account
 from sidecar.identity.display_names import NAME_RULE
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail
 from sidecar.identity.passwords import WeakPassword
+from sidecar.identity.role_assignment import is_assignable
 from sidecar.server.admin_context import AdminContext
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.outcomes import ActorChanged, NoAccount
@@ -75,6 +76,8 @@ def create(
     new_account = NewAccount(name, admin_email, password, admin_name, seats)
 
     async def job(operator: AdminContext) -> CreateAccountOutcome:
+        if not is_assignable(await policy_of(operator), ADMINISTRATOR):
+            raise answer_no(f'the policy in force has no assignable role "{ADMINISTRATOR}": correct it first')
         services = operator.people
         return await create_account(
             services.accounts, services.hashing, new_account, actor=OPERATOR, entropy=os.urandom

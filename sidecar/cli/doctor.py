@@ -12,8 +12,10 @@ from sidecar.cli.store_session import run_with_store
 from sidecar.config.settings import Settings, problems
 from sidecar.identity.factors.passkeys import UNAVAILABLE, Passkeys
 from sidecar.pdp.network_warnings import network_warnings
+from sidecar.pdp.undeclared_roles import role_warnings
 from sidecar.server.admin_context import AdminContext, NoStoreError, PolicyFilesError, generation, operating_warnings
 from sidecar.server.issuer_registry import absent, missing_accounts, read_issuers
+from sidecar.server.policy_in_force import policy_in_force
 from sidecar.server.preflight import CheckFinding, CheckStatus, rehearse
 from sidecar.server.state_files import close_keys_and_state
 from sidecar.sources.key_files import KeyFileError, load
@@ -22,6 +24,7 @@ from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailable
 from sidecar.store.integrity import acl_permissions
 from sidecar.store.maintenance.restore_mark import REMEDY, is_marked
 from sidecar.store.maintenance.startup_checks import other_names
+from sidecar.store.role_holders import RoleHolders
 
 CLOCK_SECONDS = 5.0
 """Default leeway. Sidecars whose clocks differ by more reject each other's tokens."""
@@ -154,6 +157,8 @@ async def _of_store(operator: AdminContext) -> AsyncIterator[CheckFinding]:
         yield CheckFinding("store", CheckStatus.FAULT, f"a restore was not finished: {REMEDY}")
     for warning in await operating_warnings(operator):
         yield CheckFinding("store", CheckStatus.WARNING, warning)
+    for warning in await _undeclared_roles(operator):
+        yield CheckFinding("roles", CheckStatus.WARNING, warning)
     for issuer, accounts in (await missing_accounts(operator.people.accounts, _issuers(settings))).items():
         for account in accounts:
             yield CheckFinding("issuers", CheckStatus.WARNING, f"{issuer}: {absent(account)}")
@@ -161,6 +166,14 @@ async def _of_store(operator: AdminContext) -> AsyncIterator[CheckFinding]:
     apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
     status = CheckStatus.OK if abs(apart) < CLOCK_SECONDS else CheckStatus.FAULT
     yield CheckFinding("clock", status, f"{apart:+.1f} s against the store's")
+
+
+async def _undeclared_roles(operator: AdminContext) -> tuple[str, ...]:
+    try:
+        declared = (await policy_in_force(operator)).generation.roles
+    except PolicyFilesError:  # the policy's own row reports it
+        return ()
+    return role_warnings(await RoleHolders(operator.store).undeclared(declared))
 
 
 def _issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +12,11 @@ import click
 from sidecar.cli.losses import CHOICES, accept
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, answer_no, json_option, print_json, print_table, usage_error
+from sidecar.cli.output import NO, OK, answer_no, json_option, print_error, print_json, print_table, usage_error
 from sidecar.cli.store_session import account_of, policy_of, run_with_store
 from sidecar.identity.emails import is_normal, is_written
-from sidecar.server.admin_context import AdminContext
+from sidecar.server.admin_context import AdminContext, PolicyFilesError
+from sidecar.server.policy_in_force import policy_in_force
 from sidecar.store.connection import StoreMismatchError, StoreUnavailableError
 from sidecar.store.errors import gather_all
 from sidecar.store.maintenance.backup import ArchiveRules, Backup, BackupSummary, InvalidBackupError, Restored
@@ -53,7 +54,7 @@ def fsck(repair: bool, accept_loss: str | None, yes: bool, as_json: bool, **flag
         return accept(settings_from(flags), accept_loss, sure=yes, as_json=as_json)
 
     async def job(operator: AdminContext) -> FsckReport:
-        return await Fsck(operator.store).run(repair=repair)
+        return await Fsck(operator.store).run(repair=repair, roles=await _roles_of(operator))
 
     report = run_with_store(settings_from(flags), job, repair=repair)
     if as_json:
@@ -78,6 +79,15 @@ def fsck(repair: bool, accept_loss: str | None, yes: bool, as_json: bool, **flag
         word = "clean" if report.clean else "not clean"
         click.echo(f"{word}: {_counts(report)}")
     return OK if report.clean else NO
+
+
+async def _roles_of(operator: AdminContext) -> Collection[str] | None:
+    """Return the roles of the policy in force. None, with a line on stderr, if there is none."""
+    try:
+        return (await policy_in_force(operator)).generation.roles
+    except PolicyFilesError as problem:
+        print_error(f"warning: the roles of users are not checked: {problem}")
+        return None
 
 
 @click.command()
@@ -129,9 +139,10 @@ def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> 
     """
     settings = settings_from(flags)
     agreed = consent(settings, new_store=new_store)
-    rules = ArchiveRules(is_normal=is_normal, is_written=is_written, roles=policy_of(settings).roles)
 
     async def job(operator: AdminContext) -> Restored:
+        roles = (await policy_of(operator)).roles
+        rules = ArchiveRules(is_normal=is_normal, is_written=is_written, roles=roles)
         restored = await Backup(operator.store, operator.pepper).load(file, rules=rules, progress=_progress())
         fleet = operator.people.fleet
         # Has no meaning of its own: a sidecar that applied it has applied all changes before it.

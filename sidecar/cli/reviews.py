@@ -49,9 +49,10 @@ def review(
     if user is not None and not all_as_stored:
         if role is None or status is None:
             raise usage_error("USER needs --role ROLE and --status active|suspended, the values from now on")
-        wanted_role, wanted_status, generation = role, Status(status), policy_of(settings)
+        wanted_role, wanted_status = role, Status(status)
 
         async def one(operator: AdminContext, found: Account, uid: UserId) -> ReviewedOutcome:
+            generation = await policy_of(operator)
             return await operator.people.membership.review(
                 OPERATOR, generation, found.id, uid, wanted_role, wanted_status
             )

@@ -9,7 +9,8 @@ from sidecar.cli.output import answer_no, print_error, unavailable, usage_error
 from sidecar.config.settings import DEMO_MARK, Settings
 from sidecar.domain.users import Account, Actor
 from sidecar.policy.generation import Generation
-from sidecar.server.admin_context import AdminContext, Consent, PolicyFilesError, generation, operating
+from sidecar.server.admin_context import AdminContext, Consent, PolicyFilesError, operating
+from sidecar.server.policy_in_force import policy_in_force
 from sidecar.server.state_files import close_keys_and_state
 from sidecar.sources.key_files import KeyFileError
 from sidecar.store.connection import StoreMismatchError, StoreUnavailableError
@@ -49,12 +50,15 @@ def run_with_store(
         raise usage_error(str(problem)) from None
 
 
-def policy_of(settings: Settings) -> Generation:
-    """Compile the policy files."""
+async def policy_of(operator: AdminContext) -> Generation:
+    """Return the policy in force. A warning on stderr states that it is not that of the files."""
     try:
-        return generation(settings)
+        found = await policy_in_force(operator)
     except PolicyFilesError as problem:
         raise usage_error(str(problem)) from None
+    if found.warning:
+        print_error(f"warning: {found.warning}")
+    return found.generation
 
 
 async def account_of(operator: AdminContext, named: str | None) -> Account:

@@ -94,11 +94,11 @@ def invite(
     With --password-stdin the user is active at once, and the e-mail counts as not verified.
     """
     settings = settings_from(flags)
-    generation = policy_of(settings)
     password = read_secret("password") if password_stdin else None
     invitee = inviting.Invitee(email, _name(name), role)
 
     async def job(operator: AdminContext) -> inviting.InviteOutcome | CreateUserOutcome:
+        generation = await policy_of(operator)
         found = await account_of(operator, account)
         if password is not None:
             return await operator.people.creation.create(OPERATOR, generation, found.id, invitee, password)
@@ -147,9 +147,9 @@ def _print_invited(outcome: inviting.Sent, *, as_json: bool) -> None:
 def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: str | None) -> None:
     """Change a user's role. It takes effect at the next request, with the same token."""
     settings = settings_from(flags)
-    generation = policy_of(settings)
 
     async def job(operator: AdminContext, found: Account, uid: UserId) -> EditOutcome:
+        generation = await policy_of(operator)
         return await operator.people.membership.edit(OPERATOR, generation, found.id, uid, UserEdit(role=role))
 
     outcome = run_with_store(settings, on_user(account, user, job))
@@ -169,9 +169,9 @@ def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: 
 def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -> None:
     """Remove a user, or withdraw an invitation: the seat becomes free, every token and the link become invalid."""
     settings = settings_from(flags)
-    generation = policy_of(settings)
 
     async def job(operator: AdminContext, found: Account, uid: UserId) -> RemoveOutcome:
+        generation = await policy_of(operator)
         return await operator.people.membership.remove(OPERATOR, generation, found.id, uid)
 
     outcome = run_with_store(settings, on_user(account, user, job))

@@ -30,6 +30,9 @@ SETTLE_SECONDS = 0.1
 WHOLE_SECONDS = 30.0
 """Interval of full reads, which ignore the files' times."""
 
+RECHECK_SECONDS = 30.0
+"""Interval in which the gates look again at files that they rejected: nobody may hold the removed role any more."""
+
 AGAIN_SECONDS = 5.0
 """Delay after a poll that failed because of a bug."""
 
@@ -67,6 +70,7 @@ class Activation:
         self._processed: str | None = None
         self._compiled: tuple[str, CompileResult] | None = None
         self._waits = False
+        self._recheck_at: float | None = None
         self._confirmed = False
         self.forced = False
         self.generation: Generation | None = None
@@ -125,6 +129,7 @@ class Activation:
 
     async def _fall_back(self, refusals: tuple[Diagnostic, ...]) -> bool:
         self._reject(tuple(sorted((*self.diagnostics, *refusals))))
+        self._recheck_at = asyncio.get_running_loop().time() + RECHECK_SECONDS
         kept = await self._last_good()
         refused = kept is None or kept.id == _id(self.generation) or bool(await self._refusals(kept))
         if not refused:
@@ -156,13 +161,16 @@ class Activation:
     async def _poll(self, seen: str | None) -> tuple[str | None, float]:
         """Poll once. ``seen``: previous fingerprint. Returns the current one and the seconds until the next poll."""
         stamp = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
-        whole = asyncio.get_running_loop().time() > self._whole_read_at + WHOLE_SECONDS
-        if seen == self._processed and self._seen is not None and self._seen.still_holds(stamp) and not whole:
+        now = asyncio.get_running_loop().time()
+        whole = now > self._whole_read_at + WHOLE_SECONDS
+        again = self._recheck_at is not None and now > self._recheck_at
+        known = self._seen is not None and self._seen.still_holds(stamp)
+        if seen == self._processed and known and not (whole or again):
             return seen, POLL_SECONDS
         files = await self._read(whole=whole)
         settled = files.fingerprint == seen
-        if settled and seen != self._processed:
-            await self._compile(files)
+        if settled and (seen != self._processed or again):
+            await self._compile(files, again=seen == self._processed)
         return files.fingerprint, POLL_SECONDS if settled else SETTLE_SECONDS
 
     async def _read(self, *, whole: bool = False) -> PolicyFiles:
@@ -171,31 +179,39 @@ class Activation:
         self._seen = await asyncio.to_thread(read_policy_files, self._policy_dir, self._model, self._seen, whole=whole)
         return self._seen
 
-    async def _compile(self, files: PolicyFiles) -> None:
-        """Activate or reject ``files``. If the store is unavailable, ``watch`` retries them."""
+    async def _compile(self, files: PolicyFiles, *, again: bool = False) -> None:
+        """Activate or reject ``files``. If the store is unavailable, ``watch`` retries them.
+
+        ``again``: another look of the gates. The same rejection is not reported again.
+        """
         async with self._compile_lock:
             try:
                 result = await self._verdict(files)
             except StoreUnavailableError as problem:
                 self._wait(problem)
                 return
-            self._compiled, self._waits = None, False
+            self._waits = False
+            if self._recheck_at is None:  # otherwise the gates alone look again
+                self._compiled = None
             if (await self._read()).fingerprint != files.fingerprint:
                 return  # the files changed during the compile (R25)
             self._processed = files.fingerprint
             if result.generation is None:
+                same = again and self.diagnostics == result.diagnostics
                 self._reject(result.diagnostics)
-                self._notify()
+                if not same:
+                    self._notify()
             else:
                 await self._swap(result.generation, result.diagnostics)
 
     async def _verdict(self, files: PolicyFiles) -> CompileResult:
         """Compile ``files`` and run the gates. Raises StoreUnavailableError. A retry reuses the compile result."""
+        self._recheck_at = None
         try:
             if self._compiled is None or self._compiled[0] != files.fingerprint:
                 self._compiled = files.fingerprint, await process.compile_files(files, self.generation)
             result = self._compiled[1]
-            refusals = () if result.generation is None else await self._refusals(result.generation)
+            refusals = await self._gate_refusals(result.generation)
         except StoreUnavailableError:
             raise
         except Exception as fault:  # a bug must not end the last good policy
@@ -203,6 +219,15 @@ class Activation:
             message = f"the policy could not be compiled ({type(fault).__name__}); see the sidecar's log"
             return CompileResult(None, (process.not_compiled(message),))
         return CompileResult(None, tuple(sorted((*result.diagnostics, *refusals)))) if refusals else result
+
+    async def _gate_refusals(self, generation: Generation | None) -> tuple[Diagnostic, ...]:
+        """Run the gates on a compiled edit, and set the time of the next look if they reject it."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        refusals = () if generation is None else await self._refusals(generation)
+        # A look may read every user: at most a tenth of the time.
+        self._recheck_at = clock() + max(RECHECK_SECONDS, 10 * (clock() - begun)) if refusals else None
+        return refusals
 
     def _wait(self, problem: StoreUnavailableError) -> None:
         """Make ``watch`` retry the files, because a gate could not read the store. Includes unchanged files of a

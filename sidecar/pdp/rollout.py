@@ -106,6 +106,7 @@ class PolicyRollout:
             sidecar=self._fleet.id,
             start=self._recorded is None,
             forced=self._policy.forced,
+            assignable=[role.id for role in generation.roles.values() if role.assignable],
             allowed=generation.allowed if len(generation.cells) <= MAX_CELLS else None,
         )
         self._recorded = generation.id

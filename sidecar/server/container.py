@@ -32,6 +32,7 @@ from sidecar.pdp.network_warnings import NetworkWarnings
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.rollout import PolicyRollout
 from sidecar.pdp.token_cache import TokenCache
+from sidecar.pdp.undeclared_roles import UndeclaredRoles
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.server.audit_exporter import exporter
 from sidecar.server.clock import since_boot
@@ -104,6 +105,7 @@ class Container:
         audit = exporter(deps.store, deps.settings.state_dir, deps.keys.pepper, id=self.live.fleet.id)
         yield "audit export", audit.run
         yield "live copy", self.live.run
+        yield "roles in use", self.undeclared_roles.run
         yield "issuer accounts", partial(deps.trusted.watch_accounts, Accounts(deps.store))
 
     def _wire_checks(self, deps: Dependencies) -> None:
@@ -166,7 +168,9 @@ class Container:
 
     def _wire_rollout(self, deps: Dependencies) -> None:
         generations = PolicyHistory(deps.store)
-        deps.policy.add_gate(RolesInUseCheck(deps.policy, generations, RoleHolders(deps.store)))
+        holders = RoleHolders(deps.store)
+        deps.policy.add_gate(RolesInUseCheck(deps.policy, generations, holders))
+        self.undeclared_roles = UndeclaredRoles(deps.policy, holders, shared=deps.shared)
         self.rollout = PolicyRollout(deps.policy, generations, self.live.fleet, deps.metrics, clock=since_boot)
         self.network_warnings = NetworkWarnings(proxies=bool(deps.settings.trusted_proxies))
         for listener in (self.rollout.on_activation, self.network_warnings.on_activation):
@@ -198,7 +202,11 @@ class Container:
                 lags=records.lags,
                 known_users=records.known_users,
                 restoring=lambda: self.live.fleet.restoring,
-                warnings=lambda: (*self.live.watch.warnings, *self.network_warnings.of(deps.policy)),
+                warnings=lambda: (
+                    *self.live.watch.warnings,
+                    *self.network_warnings.of(deps.policy),
+                    *self.undeclared_roles.warnings,
+                ),
                 fleet=self.live.fleet.members,
                 lease=deps.settings.lease,
                 store_address=store_place(deps.settings),

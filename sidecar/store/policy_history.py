@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.store import keys
-from sidecar.store.codec import integer
+from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.store.integrity.feed_entries import fields_of
 
@@ -78,6 +78,15 @@ class GenerationTurn:
         return self.at // 1000
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyRoles:
+    """Roles of the newest generation: all of them, and the assignable ones."""
+
+    generation: str
+    roles: frozenset[str]
+    assignable: frozenset[str]
+
+
 class PolicyHistory:
     """History operations. Every method raises StoreUnavailableError in an outage."""
 
@@ -93,10 +102,12 @@ class PolicyHistory:
         start: bool = False,
         forced: bool = False,
         allowed: Mapping[str, Collection[tuple[str, str]]] | None = None,
+        assignable: Collection[str] | None = None,
     ) -> RecordedActivation:
         """Record that this sidecar has activated ``generation``. ``start``: at its start, not by an edit.
 
         ``allowed``: section and action of the allowed cells per role; None if they are too many to compare.
+        ``assignable``: the assignable ones of ``roles``.
         """
         arguments: dict[str, object] = {
             "id": generation,
@@ -108,12 +119,22 @@ class PolicyHistory:
         }
         if allowed is not None:
             arguments["actions"] = _actions(allowed)
+        if assignable is not None:
+            arguments["assignable"] = sorted(assignable)
         reply = await self._store.run("generation_record", [_key(), keys.system_log()], arguments, write=True)
         return RecordedActivation(GenerationOrder(reply["o"]), reply["newest"] or None)
 
     async def roles(self) -> frozenset[str]:
         """Return all roles of all recorded generations. Users hold no other roles."""
         return frozenset(map(str, await self._store.command("SMEMBERS", f"{_key()}:roles")))
+
+    async def current(self) -> PolicyRoles | None:
+        """Return the roles of the newest generation. None: no sidecar has recorded one."""
+        stored = await self._store.command("GET", f"{_key()}:current")
+        if stored is None:
+            return None
+        found = json.loads(stored)
+        return PolicyRoles(found["generation"], frozenset(items(found["roles"])), frozenset(items(found["assignable"])))
 
     async def turns(self) -> list[GenerationTurn]:
         """Return the newest generations in the order of their activation, the current one first.

@@ -33,17 +33,23 @@ class RoleHolders:
         Exact for users that exist during the whole call. SSCAN may return a member twice while its account grows:
         a count may be too high, but is never 0 for a role in use. Raises StoreUnavailableError.
         """
+        return await self._count(roles, "listed") if roles else {}
+
+    async def undeclared(self, declared: Collection[str]) -> Mapping[str, int]:
+        """Return the same numbers for all roles that are not in ``declared``. Reads every user."""
+        return await self._count(declared, "others")
+
+    async def _count(self, roles: Collection[str], which: str) -> Mapping[str, int]:
         counts: Counter[str] = Counter()
-        if roles:
-            async for batch in self._batches():
-                counts.update(await self._look(batch, roles))
+        async for batch in self._batches():
+            counts.update(await self._look(batch, roles, which))
         return dict(counts)
 
-    async def _look(self, accounts: Sequence[str], roles: Collection[str]) -> Counter[str]:
+    async def _look(self, accounts: Sequence[str], roles: Collection[str], which: str) -> Counter[str]:
         counts: Counter[str] = Counter()
         words, cursor = json.dumps(sorted(roles)), "0"
         while accounts:
-            reply = await self._store.run("roles_held", accounts, [words, str(USERS), cursor])
+            reply = await self._store.run("roles_held", accounts, [words, str(USERS), cursor, which])
             counts.update({role: integer(count) for role, count in items(reply["held"])})
             place, cursor = integer(reply["place"]), str(reply["cursor"])
             accounts = accounts[place - 1 :] if place else ()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from sidecar.pdp.activation import Activation, ActivationState
@@ -297,7 +298,7 @@ async def test_an_edit_waits_for_a_store_that_is_out(serving: Activation, files:
 async def test_an_edit_waiting_for_the_store_is_compiled_once(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also files that were rejected before, and that a SIGHUP requests again."""
+    """Files that a gate rejected before, and that a SIGHUP requests again, are not compiled again at all."""
     asked, compiled, judge = "refuse", 0, process.compile_files
 
     async def gate(_: Generation) -> tuple[Diagnostic, ...]:
@@ -319,13 +320,75 @@ async def test_an_edit_waiting_for_the_store_is_compiled_once(
     watching = asyncio.create_task(serving.watch())
     await serving.reload()
     await asyncio.sleep(1)
-    assert (serving.state, compiled) == (ActivationState.REJECTED, 1)
+    assert (serving.state, compiled) == (ActivationState.REJECTED, 0)
     asked = "pass"
     async with asyncio.timeout(10):
         while serving.state is ActivationState.REJECTED:
             await asyncio.sleep(0.01)
     assert serving.generation is not None
-    assert (serving.generation.id, compiled) == (wanted, 1)
+    assert (serving.generation.id, compiled) == (wanted, 0)
+    watching.cancel()
+
+
+async def test_R26_gates_look_again_at_files_that_they_rejected(
+    serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename of a role that users held is in force once nobody holds it, without an edit or a signal."""
+    monkeypatch.setattr("sidecar.pdp.activation.RECHECK_SECONDS", 0.01)
+    looks, held = 0, 3
+
+    async def gate(_: Generation) -> tuple[Diagnostic, ...]:
+        nonlocal looks
+        looks += 1
+        return (msgspec.structs.replace(REFUSAL, message=f"{held} users"),) if held else ()
+
+    serving.add_gate(gate)
+    reports: list[tuple[str, ...]] = []
+    wanted = files.comment("good")
+    await serving.reload()
+    serving.on_change(lambda policy: reports.append(tuple(one.message for one in policy.diagnostics)))
+    watching = asyncio.create_task(serving.watch())
+    async with asyncio.timeout(10):
+        while looks < 3:
+            await asyncio.sleep(0.01)
+        assert (serving.state, reports) == (ActivationState.REJECTED, [])
+        held = 1
+        while not reports:
+            await asyncio.sleep(0.01)
+        held = 0
+        while serving.state is ActivationState.REJECTED:
+            await asyncio.sleep(0.01)
+    assert serving.generation is not None
+    assert serving.generation.id == wanted
+    assert [one[:1] for one in reports] == [("1 users",), ()]
+    looks = 0
+    await asyncio.sleep(0.5)
+    assert looks == 0, "what is in force needs no further look"
+    watching.cancel()
+
+
+async def test_R26_gates_look_again_after_a_rejected_start(
+    serving: Activation, make: Make, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.pdp.activation.RECHECK_SECONDS", 0.01)
+    refused = files.comment("drops a role")
+    held = [REFUSAL]
+
+    async def gate(generation: Generation) -> tuple[Diagnostic, ...]:
+        return tuple(held) if generation.id == refused else ()
+
+    again = make()
+    again.add_gate(gate)
+    await again.start()
+    assert await again.confirm()
+    assert again.state is ActivationState.REJECTED
+    watching = asyncio.create_task(again.watch())
+    held.clear()
+    async with asyncio.timeout(10):
+        while again.state is ActivationState.REJECTED:
+            await asyncio.sleep(0.01)
+    assert again.generation is not None
+    assert again.generation.id == refused
     watching.cancel()
 
 

@@ -17,7 +17,8 @@ from sidecar.telemetry.metrics import Metrics
 
 
 def generation(name: str, *roles: str) -> Any:
-    return SimpleNamespace(id=name, roles=dict.fromkeys(roles or ("admin",)), cells={}, allowed={})
+    declared = {role: SimpleNamespace(id=role, assignable=role != "member") for role in roles or ("admin",)}
+    return SimpleNamespace(id=name, roles=declared, cells={}, allowed={})
 
 
 # -- roles in use ------------------------------------------------------------------------------------------------------

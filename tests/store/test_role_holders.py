@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domain.users import Actor
 from sidecar.store import keys, role_holders
-from sidecar.store.policy_history import GenerationOrder, PolicyHistory, RecordedActivation
+from sidecar.store.policy_history import GenerationOrder, PolicyHistory, PolicyRoles, RecordedActivation
 from sidecar.store.role_holders import RoleHolders
 
 
@@ -48,6 +48,33 @@ async def test_a_large_account_is_looked_at_in_pieces(town, monkeypatch: pytest.
             await town.member(actor, admin.account, f"d{number}@{name}.example", role="developer")
     held = await RoleHolders(town.store).holding(["developer", "marketer"])
     assert held == {"developer": 12, "marketer": 21}
+
+
+async def test_undeclared_roles_are_all_but_the_declared(town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(role_holders, "USERS", 2)
+    for name in ("Acme", "Bolt"):
+        admin = await town.account(name, cap=40, email=f"ada@{name}.example")
+        actor = await town.signed_in(admin)
+        for number in range(3):
+            await town.invite(actor, admin.account, f"m{number}@{name}.example", role="marketer")
+            await town.member(actor, admin.account, f"d{number}@{name}.example", role="developer")
+    holders = RoleHolders(town.store)
+    assert await holders.undeclared(["account-administrator", "marketer"]) == {"developer": 6}
+    assert await holders.undeclared(["account-administrator"]) == {"developer": 6, "marketer": 6}
+    assert await holders.undeclared(["account-administrator", "marketer", "developer", "other"]) == {}
+    assert await holders.undeclared([]) == {"account-administrator": 2, "developer": 6, "marketer": 6}
+
+
+async def test_the_roles_of_the_newest_generation_are_kept(store) -> None:
+    history = PolicyHistory(store)
+    assert await history.current() is None
+    await history.record("g1", ["a", "b"], sidecar="one", assignable=["a"])
+    await history.record("g2", ["a"], sidecar="one", assignable=[])
+    assert await history.current() == PolicyRoles("g2", frozenset("a"), frozenset())
+    await history.record("g1", ["a", "b"], sidecar="two", start=True, assignable=["a"])  # not the newest
+    assert await history.current() == PolicyRoles("g2", frozenset("a"), frozenset())
+    await history.record("g1", ["a", "b"], sidecar="two", assignable=["a"])
+    assert await history.current() == PolicyRoles("g1", frozenset("ab"), frozenset("a"))
 
 
 async def test_deleted_accounts_hold_nothing(town) -> None:

@@ -122,8 +122,8 @@ def check_holders(settings: Settings, role: str) -> None:
         )
         return
     if count:
-        holding = "1 user holds" if count == 1 else f"{count} users hold"
-        raise answer_no(f'{holding} or is invited to "{role}": add --in-store, which moves them; nothing is renamed')
+        holding = "1 user holds or is" if count == 1 else f"{count} users hold or are"
+        raise answer_no(f'{holding} invited to "{role}": add --in-store, which moves them; nothing is renamed')
 
 
 def _say(source: Source, plan: RenamePlan, *, as_json: bool) -> None:

@@ -10,8 +10,8 @@ from sidecar.cli.output import OK, answer_no, usage_error
 from sidecar.cli.policy import rename as verb
 from sidecar.cli.policy.diff import rename_text
 from sidecar.cli.policy.policy_source import Source
-from sidecar.cli.policy.role_moves import holders_of, move_holders, wait_served
-from sidecar.cli.store_session import run_with_store
+from sidecar.cli.policy.role_moves import move_holders, wait_served
+from sidecar.cli.store_session import policy_of, run_with_store
 from sidecar.config.settings import Settings
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
@@ -20,6 +20,7 @@ from sidecar.policy.rename.names import RenameKind
 from sidecar.policy.rename.plan import RejectedFiles
 from sidecar.policy.rename.target import InvalidRename, RenameTarget, read_target
 from sidecar.server.admin_context import AdminContext
+from sidecar.store.role_holders import RoleHolders
 
 
 def rename_in_store(settings: Settings, source: Source, old: str, new: str, timeout: float) -> int:
@@ -79,11 +80,18 @@ def _last_step(source: Source, old: str, new: str) -> None:
 
 
 def _finished(settings: Settings, old: str, new: str) -> int:
-    count = holders_of(settings, old)
-    if count:
-        raise answer_no(
-            f'{count} users hold "{old}", which the files no longer declare: put the files of before back, '
-            "then run this command again; the sidecars serve the policy before"
-        )
-    click.echo(f'"{old}" is renamed to "{new}" already, and nobody holds it')
+    """Move users who got the old role during the last step, if the policy in force already declares the new one."""
+
+    async def job(operator: AdminContext) -> int:
+        count = (await RoleHolders(operator.store).holding([old])).get(old, 0)
+        if count and new not in (await policy_of(operator)).roles:
+            raise answer_no(
+                f'{count} users hold "{old}", which the files no longer declare, and the policy in force lacks '
+                f'"{new}": put the files of before back, then run this command again'
+            )
+        return await move_holders(operator, old, new) if count else 0
+
+    moved = run_with_store(settings, job)
+    late = f"; {moved} more users moved" if moved else ""
+    click.echo(f'"{old}" is renamed to "{new}" already, and no user holds it{late}')
     return OK

@@ -23,6 +23,7 @@ class ConsistencyFault(StrEnum):
     RECORD_WITHOUT_MEMBER = "record_without_member"
     BAD_RECORD = "bad_record"
     NO_ADMINISTRATOR = "no_administrator"
+    UNDECLARED_ROLE = "undeclared_role"
     ADMINISTRATORS_DIFFER = "administrators_differ"
     EMAIL_TWICE = "email_twice"
     EMAIL_INDEX = "email_index"
@@ -101,6 +102,11 @@ class Snapshot:
     def invited(self) -> int:
         """Return the number of invitations that have not expired: each holds a seat."""
         return sum(live == "1" for _, _, live in items(self.reported["invitations"]))
+
+    @property
+    def invited_as(self) -> Iterator[tuple[str, str]]:
+        """Yield user id and role of each invitation that has not expired."""
+        yield from ((uid, role) for uid, role in items(self.reported["invited_as"]))
 
     @property
     def emails(self) -> Iterator[tuple[str, str]]:

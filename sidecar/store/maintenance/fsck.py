@@ -5,7 +5,7 @@ fault is reported, because a change may be in progress.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from sidecar.store.integrity.losses import shown
 from sidecar.store.integrity.recovering import read_lost
 from sidecar.store.maintenance.consistency_checks import ConsistencyFault, ConsistencyFinding, Snapshot, findings_of
 from sidecar.store.maintenance.restore_mark import REMEDY, clear_mark, is_marked
+from sidecar.store.maintenance.role_checks import undeclared_roles
 from sidecar.store.scripting import run_read, run_write
 
 SCAN_COUNT: Final = 1000
@@ -58,9 +59,14 @@ class _Seen:
 class Fsck:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._roles: Collection[str] | None = None
 
-    async def run(self, *, repair: bool = False) -> FsckReport:
-        """Check all data. With ``repair``, faulty indexes are rebuilt; remaining faults are reported."""
+    async def run(self, *, repair: bool = False, roles: Collection[str] | None = None) -> FsckReport:
+        """Check all data. With ``repair``, faulty indexes are rebuilt; remaining faults are reported.
+
+        ``roles``: of the policy in force. None: roles are not checked.
+        """
+        self._roles = roles
         report = FsckReport()
         seen = await self._scan()
         emails: dict[str, set[AccountId]] = {}
@@ -98,6 +104,8 @@ class Fsck:
         report.users += len(snapshot.users)
         report.invited += snapshot.invited
         report.findings += found
+        if self._roles is not None:
+            report.findings += undeclared_roles(snapshot, self._roles)
         for email in snapshot.hinted:
             emails.setdefault(keys.email_hint(email, self._store.partitions), set()).add(account)
         strays = seen.records.get(account, set()) - {user["id"] for user in snapshot.users}

@@ -20,10 +20,11 @@ for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   users[#users + 1] = fields
 end
 
-local invitations, pending = {}, redis.call('ZRANGE', key('inv'), 0, -1, 'WITHSCORES')
+local invitations, invited_as, pending = {}, {}, redis.call('ZRANGE', key('inv'), 0, -1, 'WITHSCORES')
 for i = 1, #pending, 2 do
-  local email = redis.call('HGET', key('i:' .. pending[i]), 'em')
-  local live = tonumber(pending[i + 1]) > NOW
+  local found = redis.call('HMGET', key('i:' .. pending[i]), 'em', 'role')
+  local email, live = found[1], tonumber(pending[i + 1]) > NOW
+  if live and found[2] then invited_as[#invited_as + 1] = { pending[i], found[2] } end
   invitations[#invitations + 1] = { pending[i], email or '', live and '1' or '0' }
 end
 
@@ -31,6 +32,6 @@ local first = redis.call('XRANGE', key('log'), '-', '+', 'COUNT', 1)[1]
 local last = redis.call('XREVRANGE', key('log'), '+', '-', 'COUNT', 1)[1]
 local peps = {}
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do peps[#peps + 1] = { id, absent(key('pep:' .. id)) and '0' or '1' } end
-return answer({ o = 'account', a = hash(ACCT), users = users, invitations = invitations, peps = peps,
+return answer({ o = 'account', a = hash(ACCT), users = users, invitations = invitations, invited_as = invited_as, peps = peps,
   admins = redis.call('SMEMBERS', key('admins')), em = redis.call('HGETALL', key('em')), links = redis.call('HGETALL', key('links')),
   log = { redis.call('XLEN', key('log')), first and first[1] or '', last and last[1] or '' } })

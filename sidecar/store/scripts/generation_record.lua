@@ -61,6 +61,10 @@ if turn and not (last and last[2][2] == turn) then
     'by', A.start and 'start' or 'edit', 'direction', becomes_newest and known and 'back' or 'forward',
     'before', becomes_newest and newest or '', 'changes', becomes_newest and changes(newest) or '')
 end
+if turn == A.id and A.assignable then -- the roles of the policy in force, for commands without its files
+  redis.call('SET', SEEN .. ':current',
+    cjson.encode({ generation = A.id, roles = A.roles, assignable = A.assignable }))
+end
 if turn == A.id and A.actions then -- after the turn, which compares with the actions of the generation before it
   redis.call('SET', SEEN .. ':actions', cjson.encode({ generation = A.id, actions = A.actions }))
 end
