@@ -19,6 +19,7 @@ from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
+from sidecar.sources.policy_location import PolicyLocation
 from sidecar.sources.private_files import PrivateFileError
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.app_log import logger
@@ -58,8 +59,7 @@ class Activation:
     """Owner of the active generation. ``clock`` returns Unix seconds. ``state_dir`` stores the last good files."""
 
     def __init__(self, policy_dir: Path, model: Path, *, state_dir: Path | None, clock: Callable[[], float]) -> None:
-        self._policy_dir = policy_dir
-        self._model = model
+        self.location = PolicyLocation(policy_dir, model)
         self._state_dir = state_dir
         self._clock = clock
         self._gates: list[Gate] = []
@@ -160,7 +160,7 @@ class Activation:
 
     async def _poll(self, seen: str | None) -> tuple[str | None, float]:
         """Poll once. ``seen``: previous fingerprint. Returns the current one and the seconds until the next poll."""
-        stamp = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
+        stamp = await asyncio.to_thread(stamp_of, self.location.policy_dir, self.location.model)
         now = asyncio.get_running_loop().time()
         whole = now > self._whole_read_at + WHOLE_SECONDS
         again = self._recheck_at is not None and now > self._recheck_at
@@ -176,7 +176,9 @@ class Activation:
     async def _read(self, *, whole: bool = False) -> PolicyFiles:
         if whole or self._seen is None:
             self._whole_read_at = asyncio.get_running_loop().time()
-        self._seen = await asyncio.to_thread(read_policy_files, self._policy_dir, self._model, self._seen, whole=whole)
+        self._seen = await asyncio.to_thread(
+            read_policy_files, self.location.policy_dir, self.location.model, self._seen, whole=whole
+        )
         return self._seen
 
     async def _compile(self, files: PolicyFiles, *, again: bool = False) -> None:
@@ -230,8 +232,7 @@ class Activation:
         return refusals
 
     def _wait(self, problem: StoreUnavailableError) -> None:
-        """Make ``watch`` retry the files, because a gate could not read the store. Includes unchanged files of a
-        SIGHUP."""
+        """Make ``watch`` retry the files, also those of a SIGHUP, because a gate could not read the store."""
         if not self._waits:
             _log.warning("policy edit waits for the store", error=str(problem))
         self._processed, self._waits = None, True

@@ -69,7 +69,7 @@ class PolicyRollout:
         self._metrics.policy_reloaded.set(policy.loaded_at)
         in_force = policy.generation.id
         for found in policy.diagnostics:
-            _log.warning("policy", diagnostic=str(found), generation=in_force)
+            _log.warning("policy", diagnostic=str(policy.location.shown(found)), generation=in_force)
         if rejected:
             _log.error("policy files rejected; the last good generation stays active", generation=in_force)
         elif policy.forced:

@@ -19,6 +19,7 @@ from sidecar.server.container_identity import operator_identity
 from sidecar.server.state_files import has_embedded, store_place
 from sidecar.sources.key_files import PEPPER, LoadedKeys, key_problems, load_or_create
 from sidecar.sources.policy_files import read_policy_files
+from sidecar.sources.policy_location import PolicyLocation
 from sidecar.sources.private_files import check_private_directory
 from sidecar.store.connection import Store, StoreMismatchError
 from sidecar.store.embedded.embedded import EmbeddedServer
@@ -124,7 +125,8 @@ def generation(settings: Settings) -> Generation:
         return compiled.generation
     first, *more = (found for found in compiled.diagnostics if found.is_error)
     others = f" (and {len(more)} more)" if more else ""
-    raise PolicyFilesError(f"the policy does not compile: {first}{others}; see sidecar policy check")
+    shown = PolicyLocation(settings.policy_dir, settings.model).shown(first)
+    raise PolicyFilesError(f"the policy does not compile: {shown}{others}; see sidecar policy check")
 
 
 async def _url(settings: Settings, stack: AsyncExitStack) -> str:

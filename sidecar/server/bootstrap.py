@@ -180,7 +180,7 @@ class Sidecar:
         policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
         started = await policy.start(force=self._force_policy)
         if started.generation is None:
-            raise StartError(WRONG, *(str(found) for found in started.diagnostics))
+            raise StartError(WRONG, *(str(policy.location.shown(found)) for found in started.diagnostics))
         return policy
 
     async def _store_url(self) -> str:
@@ -286,7 +286,7 @@ class Sidecar:
         for warning in warnings:
             _log.warning(warning)
         if not await policy.confirm(force=self._force_policy):
-            raise StartError(WRONG, *(str(found) for found in policy.diagnostics if found.is_error))
+            raise StartError(WRONG, *(str(policy.location.shown(one)) for one in policy.diagnostics if one.is_error))
         self.app.health.proven = True
 
     def _spawn(self, name: str, work: Work) -> None:

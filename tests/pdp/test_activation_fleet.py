@@ -101,7 +101,12 @@ class RolloutFixture:
 
     def __init__(self, store: Any, clock: Any) -> None:
         self.policy = SimpleNamespace(
-            generation=None, state=ActivationState.CURRENT, diagnostics=(), loaded_at=1.0, forced=False
+            generation=None,
+            state=ActivationState.CURRENT,
+            diagnostics=(),
+            loaded_at=1.0,
+            forced=False,
+            location=SimpleNamespace(shown=lambda found: found),
         )
         self.fleet, self.metrics, self.generations = Fleet(), Metrics("0"), PolicyHistory(store)
         self.succession = PolicyRollout(

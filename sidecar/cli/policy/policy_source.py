@@ -11,16 +11,15 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import answer_no, plain, print_error, print_json, usage_error
 from sidecar.config.settings import Settings
 from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
-from sidecar.policy.diagnostics import FILES, POLICY_FOLDER, Diagnostic, Severity, path_of
+from sidecar.policy.diagnostics import Diagnostic, Severity
 from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import PolicyFiles, packaged, read_policy_files
-from sidecar.sources.policy_location import HERE
+from sidecar.sources.policy_location import HERE, PolicyLocation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,28 +33,11 @@ def files_options(verb: F) -> F:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Source(PolicyLocation):
     """Location of the files of one policy."""
-
-    policy_dir: Path
-    model: Path
 
     def read(self) -> PolicyFiles:
         return read_policy_files(self.policy_dir, self.model)
-
-    def shown(self, diagnostic: Diagnostic) -> Diagnostic:
-        """Return the diagnostic with a path that the user can open."""
-        return msgspec.structs.replace(diagnostic, file=self.name_of(diagnostic.file))
-
-    def name_of(self, path: str) -> str:
-        """Return the local path of ``policy/policy.csv``, with a trailing ``:LINE`` kept."""
-        file, colon, line = path.partition(":")
-        if file == POLICY_FOLDER:
-            return f"{self.policy_dir}{colon}{line}"
-        for name in FILES:
-            if file == path_of(name):
-                file = str(self.model if name == FILES[0] else self.policy_dir / name)
-        return file + colon + line
 
 
 def source_from(flags: dict[str, str | None]) -> Source:

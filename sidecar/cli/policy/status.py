@@ -14,6 +14,7 @@ from sidecar.cli.output import NO, OK, CliError, json_option, plain, print_json,
 from sidecar.cli.policy.policy_source import source_of
 from sidecar.config.settings import Settings
 from sidecar.policy.generation import content_hash
+from sidecar.sources.policy_location import PolicyLocation
 
 INTERVAL = 0.25
 
@@ -47,7 +48,7 @@ def status(
     if as_json:
         print_json({"agreed": found.agreed, **found.report})
     else:
-        _say(found)
+        _say(found, PolicyLocation(settings.policy_dir, settings.model))
     return OK if found.agreed else NO
 
 
@@ -117,12 +118,12 @@ def until_agreed(
     return found
 
 
-def _say(found: FleetPolicyStatus) -> None:
+def _say(found: FleetPolicyStatus, location: PolicyLocation) -> None:
     rows = [(member["id"], member.get("generation"), member.get("state")) for member in found.report["fleet"]]
     print_table(("sidecar", "generation", "state"), rows)
     for one in found.report["diagnostics"]:
-        where = f"{one['file']}:{one['line']}:{one['column']}: {one['code']}"
-        hint = f" ({one['hint']})" if one["hint"] else ""
-        click.echo(plain(f"{where}: {one['message']}{hint}"))
+        where = f"{location.name_of(one['file'])}:{one['line']}:{one['column']}: {one['code']}"
+        hint = f" ({location.text(one['hint'])})" if one["hint"] else ""
+        click.echo(plain(f"{where}: {location.text(one['message'])}{hint}"))
     if found.why_not:
         click.echo(plain(f"sidecar: {found.why_not}"), err=True)
