@@ -7,7 +7,7 @@ import msgspec
 from sidecar.http.schemas import Count, ReasonName, When
 from sidecar.pdp.activation import ActivationState
 from sidecar.policy.diagnostics import Diagnostic
-from sidecar.policy.diff import CellChange, RouteChange
+from sidecar.policy.diff import CellChange, RenameChange, RouteChange
 from sidecar.policy.explained import Line, Person
 from sidecar.store.policy_history import Direction, Noticed
 
@@ -131,6 +131,7 @@ class Omitted(msgspec.Struct, frozen=True):
     """
 
     diagnostics: Count
+    renames: Count
     changes: Count
     users: Count
     routes: Count
@@ -141,11 +142,12 @@ class Preview(msgspec.Struct, frozen=True):
     """Result of a preview.
 
     ``valid``: it compiles and violates no invariant. A failed expectation keeps ``valid`` true, but prevents
-    activation.
+    activation. ``changes`` and ``routes`` are those beside the ``renames``, under the new names.
     """
 
     valid: bool
     diagnostics: list[Diagnostic]
+    renames: list[RenameChange]
     changes: list[ChangeShown]
     routes: list[RouteChange]
     expectations: Expectations

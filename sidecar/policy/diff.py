@@ -4,6 +4,7 @@ Renames are taken out first, and all other changes are listed under the new name
 sets, and their needs as sets of classes. Routes are compared exactly, by regions.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -180,31 +181,33 @@ class _Comparison:
 def _renamed(comparison: _Comparison, cells: list[CellChange], routes: list[RouteChange]) -> Iterator[RenameChange]:
     """Yield the renames, with the number of further changes of each."""
     new, renames = comparison.new, comparison.renames
+    rest: Counter[str] = Counter()
+    for cell in cells if renames else ():
+        rest.update((f"role {cell.role}", cell.section, f"{cell.section}/{cell.action}"))
+    for route in routes if renames else ():
+        targets = {route.before, route.after}
+        rest.update(targets | {target.partition("/")[0] for target in targets})
+    moved = _route_counts(new) if renames else Counter[str]()
     for before, after in renames.sections.items():
-        rest = sum(one.section == after for one in cells)
-        rest += sum(after in (one.before.partition("/")[0], one.after.partition("/")[0]) for one in routes)
         count = len(new.roles) * len(new.sections[after].actions)
-        yield RenameChange(RenameKind.SECTION, before, after, count, _routes_of(new, after), rest)
+        yield RenameChange(RenameKind.SECTION, before, after, count, moved[after], rest[after])
     for (section, before), after in renames.actions.items():
-        home = renames.sections.get(section, section)
-        name = f"{home}/{after}"
-        rest = sum((one.section, one.action) == (home, after) for one in cells)
-        rest += sum(name in (one.before, one.after) for one in routes)
-        moved = _routes_of(new, home, after)
-        yield RenameChange(RenameKind.ACTION, f"{section}/{before}", name, len(new.roles), moved, rest)
+        name = f"{renames.sections.get(section, section)}/{after}"
+        yield RenameChange(RenameKind.ACTION, f"{section}/{before}", name, len(new.roles), moved[name], rest[name])
+    every = sum(len(section.actions) for section in new.sections.values())
     for before, after in renames.roles.items():
-        rest = sum(one.role == after for one in cells)
-        count = sum(len(section.actions) for section in new.sections.values())
-        yield RenameChange(RenameKind.ROLE, before, after, count, 0, rest)
+        yield RenameChange(RenameKind.ROLE, before, after, every, 0, rest[f"role {after}"])
 
 
-def _routes_of(generation: Generation, section: str, action: str | None = None) -> int:
-    targets = ((route.target, route.methods) for route in generation.routes.routes)
-    return sum(
-        len([method for method in methods if method != "HEAD"])
-        for target, methods in targets
-        if isinstance(target, Target) and target.section == section and action in (None, target.action)
-    )
+def _route_counts(generation: Generation) -> Counter[str]:
+    """Return the number of routes by method, per section and per action."""
+    counts: Counter[str] = Counter()
+    for route in generation.routes.routes:
+        if isinstance(route.target, Target):
+            number = len([method for method in route.methods if method != "HEAD"])
+            counts[route.target.section] += number
+            counts[f"{route.target.section}/{route.target.action}"] += number
+    return counts
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,11 @@ from sidecar.pdp.preview import LIMITS, MEMORY_SHARE, PreviewBusy, Previews, Pre
 from sidecar.pdp.preview import _rules as rules_in
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
+from sidecar.policy.needs.compare import NeedComparer
+from sidecar.policy.rename.detect import detect_renames
+from sidecar.policy.rename.names import RenameKind
+from sidecar.policy.rename.plan import renamed_files
+from sidecar.policy.rename.target import RenameTarget
 from sidecar.sources.cgroup import memory_limit
 from sidecar.sources.policy_files import packaged, read_policy_files
 
@@ -68,6 +74,52 @@ def test_people_are_named_at_the_cells_of_their_role(shipped: dict[str, bytes]) 
     assert told["valid"] is True
     assert [change["users"] for change in told["changes"]] == [[max_]]
     assert told["expectations"]["failed"][0]["got"] == "allow"
+
+
+def test_renames_are_taken_out_and_people_named_at_the_rest(shipped: dict[str, bytes]) -> None:
+    current = compiled_from(shipped)
+    files = dict(shipped)
+    for kind, old, new in ((RenameKind.ROLE, "marketer", "brand"), (RenameKind.SECTION, "media-library", "assets")):
+        before = compiled_from(files)
+        files.update(renamed_files(files, RenameTarget(kind, old, new), before))
+    max_ = {"id": "usr_x", "email": "max@example.com"}
+    told = json.loads(preview(current, files, {}))
+    assert (told["valid"], told["changes"], told["routes"]) == (True, [], [])
+    assert [(one["kind"], one["from"], one["to"]) for one in told["renames"]] == [
+        ("section", "media-library", "assets"),
+        ("role", "marketer", "brand"),
+    ]
+    files["policy.csv"] += b"p, brand, billing, view, allow\n"
+    told = json.loads(preview(current, files, {"marketer": [max_]}))
+    assert told["valid"] is False, "Max holds the old role"
+    assert [one["code"] for one in told["diagnostics"]][-1] == "role-in-use"
+    assert [(one["role"], one["users"]) for one in told["changes"]] == [("brand", [max_])]
+    assert [one["changes"] for one in told["renames"]] == [0, 1]
+
+
+def test_many_renames_take_linear_time(shipped: dict[str, bytes]) -> None:
+    """1,500 names replaced, all alike: the comparison of pairs would take minutes."""
+
+    def numbered(letter: str) -> dict[str, bytes]:
+        sections = "".join(
+            f'\n[sections.{letter}{n}]\ntitle = "S {n}"\nactions = ["view"]\n'
+            f'routes = [{{ path = "/x/{n}", methods = ["GET"], action = "view" }}]\n'
+            for n in range(1500)
+        )
+        roles = "".join(f'\n[roles.{letter}{n}]\ntitle = "R {letter} {n}"\n' for n in range(1500))
+        return {
+            **shipped,
+            "sections.toml": shipped["sections.toml"] + sections.encode(),
+            "roles.toml": shipped["roles.toml"] + roles.encode(),
+        }
+
+    before, after = (compile_policy(numbered(letter), proof=ProofScope.NONE).draft for letter in "ab")
+    assert before is not None
+    assert after is not None
+    begun = time.process_time()
+    found = detect_renames(before, after, NeedComparer(before.needs, after.needs))
+    assert time.process_time() - begun < 3
+    assert (len(found.sections), len(found.roles)) == (1500, 0)
 
 
 def test_an_invalid_edit_has_diagnostics_and_no_changes(shipped: dict[str, bytes]) -> None:
@@ -123,7 +175,7 @@ PEOPLE = [{"id": f"usr_{number:05}", "email": f"u{number}@example.com", "name": 
 def test_R27_an_answer_is_bounded_and_counts_what_it_leaves_out(shipped: dict[str, bytes]) -> None:
     """Changes, users, failed tests, findings: each multiplied by the content of a mebibyte."""
     current = compiled_from(shipped)
-    nothing = {"diagnostics": 0, "changes": 0, "users": 0, "routes": 0, "failed": 0}
+    nothing = {"diagnostics": 0, "renames": 0, "changes": 0, "users": 0, "routes": 0, "failed": 0}
     assert json.loads(preview(current, shipped, {}))["omitted"] == nothing
 
     edited = wide(shipped, 90, 40, 24)

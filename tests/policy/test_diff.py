@@ -12,6 +12,7 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diff import CellChange, RouteChange, diff
 from sidecar.policy.generation import Generation, build
+from sidecar.policy.rename.names import RenameKind
 from sidecar.policy.routes import PUBLIC, Route, RouteTable, Segments, contains, outcome_text, read_pattern
 from sidecar.policy.rules import Effect, Rule
 
@@ -122,16 +123,23 @@ def tables(draw: st.DrawFn) -> Generation:
 @given(tables(), tables())
 @settings(max_examples=300, deadline=None)
 def test_the_difference_is_the_cells_where_the_matrices_differ(old: Generation, new: Generation) -> None:
-    def allowed(generation: Generation, cell: tuple[str, str, str]) -> bool:
-        return cell in generation.cells and generation.cells[cell].allowed
+    """Under the renames that are listed beside them: roles that are gone, for new ones."""
+    found = diff(old, new)
+    names = {one.before: one.after for one in found.renames if one.kind is RenameKind.ROLE}
+    assert all(one in old.roles and one not in new.roles for one in names)
+    assert all(one in new.roles and one not in old.roles for one in names.values())
+    assert len(set(names.values())) == len(names)
+    actions = {tuple(one.before.split("/")): one.after for one in found.renames if one.kind is RenameKind.ACTION}
+    assert len(found.renames) == len(names) + len(actions)
 
-    everything = {*old.cells, *new.cells}
-    expected = {
-        (*cell, "deny" if allowed(new, cell) < allowed(old, cell) else "allow")
-        for cell in everything
-        if allowed(old, cell) != allowed(new, cell)
-    }
-    changes = diff(old, new).cells
+    def renamed(cell: tuple[str, str, str]) -> tuple[str, str, str]:
+        role, section, action = cell
+        return (names.get(role, role), section, actions.get((section, action), f"{section}/{action}").split("/")[1])
+
+    was = {renamed(cell) for cell, ruling in old.cells.items() if ruling.allowed}
+    now = {cell for cell, ruling in new.cells.items() if ruling.allowed}
+    expected = {(*cell, "deny") for cell in was - now} | {(*cell, "allow") for cell in now - was}
+    changes = found.cells
     assert {(c.role, c.section, c.action, c.after) for c in changes} == expected
     assert len(changes) == len(expected)
     assert all({c.before, c.after} == {"allow", "deny"} for c in changes)

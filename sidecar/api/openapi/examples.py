@@ -190,18 +190,13 @@ ANSWERS: Final[dict[str, Any]] = {
     "Preview": {
         "valid": True,
         "diagnostics": [],
+        "renames": [],
         "changes": [{"role": "marketer", **_CELL, "from": "deny", "to": "allow", "users": []}],
         "routes": [],
         "expectations": {"passed": 96, "failed": []},
-        "omitted": {"diagnostics": 0, "changes": 0, "users": 0, "routes": 0, "failed": 0},
+        "omitted": {"diagnostics": 0, "renames": 0, "changes": 0, "users": 0, "routes": 0, "failed": 0},
     },
-    "ProblemBody": {
-        "type": "about:blank",
-        "title": "Not found",
-        "status": 404,
-        "code": "not_found",
-        "detail": "no user",
-    },
+    "ProblemBody": dict(type="about:blank", title="Not found", status=404, code="not_found", detail="no user"),
     "ResetCreated": {
         "mailed": False,
         "reset": {"url": f"{URL}/console/reset#rst_5gbb5mgt5pow_4akm2cucdg6b_secret", "expires_at": LATER},

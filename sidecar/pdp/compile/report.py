@@ -12,18 +12,20 @@ import msgspec
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.declarations import read_vocabulary
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, DiagnosticSink, path_of
-from sidecar.policy.diff import ALLOW, CellChange, RouteChange, diff
+from sidecar.policy.diff import ALLOW, CellChange, RenameChange, RouteChange, diff
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, FailedTest, RouteTest
 from sidecar.policy.generation import Generation
+from sidecar.policy.rename.names import RenameKind
 
 People = Mapping[str, Sequence[Mapping[str, str | int | bool]]]
 """Users of the caller's account by role, in response form."""
 
 
 MAX_ANSWER: Final = 1024 * 1024
-"""Maximum bytes of a response. Changes get half; diagnostics, routes and failed tests get an eighth each."""
+"""Maximum bytes of a response. Changes get half; diagnostics, renames, routes and failed tests an eighth each."""
 PER_KIND: Final = 50
 """Maximum diagnostics per code."""
+MAX_RENAMES: Final = 100
 PER_CHANGE: Final = 100
 """Maximum users listed per change."""
 
@@ -44,23 +46,28 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
     lost = _roles_in_use(compiled, people)
     cells: tuple[CellChange, ...] = ()
     routes: tuple[RouteChange, ...] = ()
+    renames: tuple[RenameChange, ...] = ()
     if compiled.draft is not None:
         difference = diff(current, compiled.draft)
-        cells, routes = difference.cells, difference.routes
+        cells, routes, renames = difference.cells, difference.routes, difference.renames
+        people = _under_new_names(people, renames)
     diagnostics = _Part(sorted((*compiled.diagnostics, *lost)), MAX_ANSWER // 8, lambda one: one.code)
     changes = _Part((_shown(change, people.get(change.role, ()), compiled.draft) for change in cells), MAX_ANSWER // 2)
     moved = _Part(routes, MAX_ANSWER // 8)
+    renamed = _Part(renames[:MAX_RENAMES], MAX_ANSWER // 8)
     failed = _Part((shown for one in compiled.verdict.failed for shown in _failed(one)), MAX_ANSWER // 8)
     unnamed = (len(people.get(change.role, ())) - PER_CHANGE for change in cells[: len(changes.kept)])
     return msgspec.json.encode(
         {
             "valid": compiled.valid and not lost,
             "diagnostics": diagnostics.kept,
+            "renames": renamed.kept,
             "changes": changes.kept,
             "routes": moved.kept,
             "expectations": {"passed": compiled.verdict.passed, "failed": failed.kept},
             "omitted": {
                 "diagnostics": diagnostics.omitted,
+                "renames": renamed.omitted + max(0, len(renames) - MAX_RENAMES),
                 "changes": changes.omitted,
                 "users": sum(max(0, number) for number in unnamed),
                 "routes": moved.omitted,
@@ -68,6 +75,12 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
             },
         }
     )
+
+
+def _under_new_names(people: People, renames: Iterable[RenameChange]) -> People:
+    """Return the holders of renamed roles under the new name, too: changes are listed under it."""
+    moved = {one.after: people[one.before] for one in renames if one.kind is RenameKind.ROLE and one.before in people}
+    return {**people, **moved}
 
 
 def _shown(
