@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import redis
 
 from sidecar.cli import main
+from sidecar.sources.policy_files import packaged
 from tests.store.test_acl_permissions import LINE
 
 pytestmark = pytest.mark.slow
@@ -83,6 +85,11 @@ def test_every_verb_runs_with_the_least_rights(
     runs("account", "suspend", "Acme")
     runs("account", "resume", "Acme")
     runs("user", "invite", "bob@acme.example", "--role", "marketer", "--account", "Acme")
+    shutil.copytree(packaged()[0], tmp_path / "policy")
+    shutil.copy(packaged()[1], tmp_path)
+    for old, new in (("marketer", "brand-manager"), ("brand-manager", "marketer")):
+        runs("policy", "rename", "role", old, new, status=1)
+        runs("policy", "rename", "role", old, new, "--in-store")
     runs("user", "list", "--account", "Acme")
     runs("user", "set-role", "bob@acme.example", "developer", "--account", "Acme")
     runs("user", "suspend", "bob@acme.example", "--account", "Acme", status=1)  # still invited
