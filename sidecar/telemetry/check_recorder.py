@@ -50,7 +50,8 @@ class LogEntryTemplate(msgspec.Struct, frozen=True, gc=False):
 class CheckRecorder:
     """Recorder of one worker, for use on the event loop only. ``soon``: the loop's `call_soon`.
 
-    ``log`` None: the decision log is off. ``allows``: the share of allows that is logged. Every denial is logged.
+    ``log`` None: the decision log is off. ``allows``: the share of allows that is logged, as ``sampled`` in
+    the line of each of them. Every denial is logged.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class CheckRecorder:
         )
         reported = self._kept.get(key)
         if reported is None:
-            line = b"" if self._log is None else middle_of(endpoint, decision)
+            line = b"" if self._log is None else middle_of(endpoint, decision, self._allows)
             reported = LogEntryTemplate(self._checks.counter(endpoint, decision, label), line, decision.allowed)
             if decision.section == label:  # else the name comes from the request: unbounded
                 self._kept.set(key, reported)

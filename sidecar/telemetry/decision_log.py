@@ -34,8 +34,9 @@ _log = logger("telemetry")
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Log line. ``duration_us`` is the time from request to decision. ``rule`` is ``policy/policy.csv:LINE``.
 
-    Only lines of cells with needs have the fields with a default. ``unmet``: names of conditions that would do.
-    ``classes``: the facts that were known, in coarse form.
+    Only lines of cells with needs have ``unmet`` and ``classes``. ``unmet``: names of conditions that would do.
+    ``classes``: the facts that were known, in coarse form. Only an allow of a sampled log has ``sampled``: the share of
+    allows that is logged.
     """
 
     time: str
@@ -54,6 +55,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     generation: str
     unmet: tuple[str, ...] = ()
     classes: KnownFacts | None = None
+    sampled: float | None = None
     duration_us: int
 
 
@@ -61,10 +63,11 @@ _HEAD: Final = b'{"time":"","kind":"decision","request_id":"'
 _TAIL: Final = b"0}"
 
 
-def middle_of(endpoint: str, decision: Decision) -> bytes:
+def middle_of(endpoint: str, decision: Decision, allows: float = 1.0) -> bytes:
     """Return the part of a decision's line between the request id and the duration.
 
-    It is cut out of a whole encoded record, so a line contains only fields of the record.
+    It is cut out of a whole encoded record, so a line contains only fields of the record. ``allows``: the share of
+    allows that is logged.
     """
     user = decision.user
     record = DecisionRecord(
@@ -84,6 +87,7 @@ def middle_of(endpoint: str, decision: Decision) -> bytes:
         generation=decision.generation,
         unmet=decision.missing.names if decision.missing else (),
         classes=decision.known,
+        sampled=allows if decision.allowed and allows < 1 else None,
         duration_us=0,
     )
     return msgspec.json.encode(record)[len(_HEAD) : -len(_TAIL)]

@@ -62,7 +62,7 @@ def test_a_line_says_who_what_where_and_why() -> None:
     assert (allow["request_id"], allow["duration_us"]) == ("r-1", 12)
     assert (deny["user"], deny["decision"], deny["reason"], deny["rule"]) == ("", False, "missing_token", None)
     assert (deny["request_id"], deny["duration_us"]) == ("r-2", 1_500_000)
-    assert set(allow) == set(DecisionRecord.__struct_fields__) - {"unmet", "classes"}, "those of cells with needs"
+    assert set(allow) == set(DecisionRecord.__struct_fields__) - {"unmet", "classes", "sampled"}, "of needs and of samples"
 
 
 def test_a_line_of_a_cell_with_needs_holds_known_and_unmet() -> None:
@@ -144,7 +144,17 @@ def test_allows_are_sampled_and_denials_are_all_kept() -> None:
     recorder.flush()
     kept = [line["decision"] for line in log.lines()]
     assert (kept.count(True), kept.count(False)) == (25, 100)
+    shares = {(line["decision"], line.get("sampled")) for line in log.lines()}
+    assert shares == {(True, 0.25), (False, None)}, "the share is beside each kept allow, so that a reader knows of it"
     assert metrics.checks.counter("/check", ALLOW, "billing") == metrics.checks.counter("/check", DENY, "") == [100]
+
+
+def test_a_log_of_all_allows_names_no_share() -> None:
+    log = Log()
+    recorder = book(log)
+    enter(recorder, ALLOW)
+    recorder.flush()
+    assert "sampled" not in log.lines()[0]
 
 
 def test_none_of_the_allows_may_be_wanted() -> None:

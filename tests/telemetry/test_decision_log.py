@@ -29,6 +29,7 @@ ALLOWED_FIELDS = {
     "generation",
     "unmet",
     "classes",
+    "sampled",
     "duration_us",
 }
 
