@@ -512,7 +512,7 @@ def test_explain_names_the_row_that_a_wildcard_row_lacks(cli: Cli, folder: Path)
 
 def test_help_names_every_verb(cli: Cli) -> None:
     out = cli("policy", "--help").out
-    for verb in ("check", "test", "matrix", "can", "explain", "diff", "fmt", "watch", "replay"):
+    for verb in ("check", "test", "matrix", "can", "explain", "diff", "fmt", "watch", "replay", "usage"):
         assert re.search(rf"^  {verb} ", out, re.MULTILINE), verb
         assert cli("policy", verb, "--help").status == 0
 

@@ -62,7 +62,9 @@ def test_a_line_says_who_what_where_and_why() -> None:
     assert (allow["request_id"], allow["duration_us"]) == ("r-1", 12)
     assert (deny["user"], deny["decision"], deny["reason"], deny["rule"]) == ("", False, "missing_token", None)
     assert (deny["request_id"], deny["duration_us"]) == ("r-2", 1_500_000)
-    assert set(allow) == set(DecisionRecord.__struct_fields__) - {"unmet", "classes", "sampled"}, "of needs and of samples"
+    assert set(allow) == set(DecisionRecord.__struct_fields__) - {"unmet", "classes", "sampled"}, (
+        "of needs and of samples"
+    )
 
 
 def test_a_line_of_a_cell_with_needs_holds_known_and_unmet() -> None:

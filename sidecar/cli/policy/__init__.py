@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "watch": ("sidecar.cli.policy.fmt_watch:watch", "Check the files after every save."),
     "status": ("sidecar.cli.policy.status:status", "Print the policy of every live sidecar."),
+    "usage": ("sidecar.cli.policy.usage:usage", "Report rights that no user needed, by decision logs."),
     "replay": ("sidecar.cli.policy.replay:replay", "Replay a decision log: which decisions would differ?"),
 }
 """Name → (``module:name``, help line)."""

@@ -3,7 +3,7 @@
 import click
 
 from sidecar.cli.output import NO, OK, json_option, plain, print_error, print_json
-from sidecar.cli.policy.fmt_watch import replace_file
+from sidecar.cli.policy.file_writer import write_file
 from sidecar.cli.policy.policy_source import compiled, files_options, say_diagnostics, source_from
 from sidecar.policy.compiler import Compiled, ProofScope
 from sidecar.policy.diagnostics import path_of
@@ -35,7 +35,7 @@ def expect(write: bool, explicit: bool, as_json: bool, **flags: str | None) -> i
     found = proposals(result.draft, result.suite, result.verdict, explicit=explicit)
     if write:
         for one in found:
-            replace_file(source.policy_dir / one.file, one.written)
+            write_file(source.policy_dir / one.file, one.written)
     if as_json:
         rows = [(one.file, *row) for one in found for row in _rows(one, written=write)]
         print_json([{"file": source.name_of(path_of(f)), "line": line, "row": row} for f, line, row in rows])

@@ -1,15 +1,13 @@
 """``sidecar policy fmt`` and ``watch``: verbs for editing the policy files."""
 
-import os
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
-from sidecar.cli.output import NO, OK, plain, usage_error
+from sidecar.cli.output import NO, OK, plain
 from sidecar.cli.policy.diff import say_difference
+from sidecar.cli.policy.file_writer import write_file
 from sidecar.cli.policy.policy_source import Source, compiled, files_options, say_diagnostics, source_from
 from sidecar.policy.compiler import ProofScope
 from sidecar.policy.diagnostics import POLICY_FILES, DiagnosticSink
@@ -43,30 +41,11 @@ def fmt(only_check: bool, **flags: str | None) -> int:
         if after is not None and after != before:
             changed.append(path)
             if not only_check:
-                replace_file(path, after)
+                write_file(path, after)
     for path in changed:
         click.echo(plain(str(path)))
     say_diagnostics(map(source.shown, findings.sorted()), "text")
     return NO if findings.has_errors or (only_check and changed) else OK
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace the file atomically, and keep its mode. A symbolic link stays; its target is replaced."""
-    path = path.resolve()
-    try:
-        descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            Path(aside).chmod(path.stat().st_mode & 0o7777)
-            Path(aside).replace(path)
-        except OSError:
-            Path(aside).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise usage_error(f"{path}: {error.strerror}") from error
 
 
 @click.command()
