@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -14,6 +15,7 @@ from sidecar.policy.diagnostics import POLICY_FILES, DiagnosticSink
 from sidecar.policy.diff import diff
 from sidecar.policy.format import format_csv
 from sidecar.policy.generation import Generation
+from sidecar.policy.repair import repair_csv
 
 INTERVAL = 0.3
 """Seconds between two reads of the files. They are checked after two equal reads."""
@@ -22,22 +24,32 @@ INTERVAL = 0.3
 @click.command()
 @files_options
 @click.option("--check", "only_check", is_flag=True, help="Change nothing; exit status 1 when something would change.")
-def fmt(only_check: bool, **flags: str | None) -> int:
+@click.option("--repair", is_flag=True, help="Also repair the damage of spreadsheets and word processors.")
+def fmt(only_check: bool, repair: bool, **flags: str | None) -> int:
     """Align the CSV files: comments, order and meaning stay, and a second run changes nothing.
 
     Prints the files that it changes. A file that is missing or cannot be read is left as it is (exit status 1).
+
+    --repair mends a byte order mark, other separators, padded rows, quotes around lines, smart quotes and dashes, and
+    CR. It prints each change. A file with an ambiguous line is left as it is. Look-alike letters and invisible
+    characters are never repaired.
     """
     source = source_from(flags)
     files = source.read()
     findings = DiagnosticSink()
     findings.extend(found for found in files.diagnostics if found.file.endswith(".csv"))
     changed = []
+    refused = False
     for name in POLICY_FILES:
         before = files.files.get(name)
         if before is None or not name.endswith(".csv"):
             continue
         path = source.policy_dir / name
-        after = format_csv(before, name, findings)
+        after: bytes | None = _repaired(before, name, path) if repair else before
+        if after is None:
+            refused = True
+            continue
+        after = format_csv(after, name, findings)
         if after is not None and after != before:
             changed.append(path)
             if not only_check:
@@ -45,7 +57,18 @@ def fmt(only_check: bool, **flags: str | None) -> int:
     for path in changed:
         click.echo(plain(str(path)))
     say_diagnostics(map(source.shown, findings.sorted()), "text")
-    return NO if findings.has_errors or (only_check and changed) else OK
+    return NO if findings.has_errors or refused or (only_check and changed) else OK
+
+
+def _repaired(content: bytes, name: str, path: Path) -> bytes | None:
+    """Repair a file, and print each change. None: a line is ambiguous, and its reason is printed."""
+    repair = repair_csv(content, name)
+    for change in repair.changes if repair.content is not None else ():
+        after = change.after or "nothing"
+        click.echo(plain(f"{path}:{change.line}: {', '.join(change.causes)}: {change.before} → {after}"))
+    for refusal in repair.refusals:
+        click.echo(plain(f"{path}:{refusal.line}: not repaired: {refusal.message}"))
+    return repair.content
 
 
 @click.command()
