@@ -75,9 +75,15 @@ def test_explain_names_the_line_and_the_act(verb: Verb) -> None:
 def test_matrix_lists_needs_beside_the_decision(verb: Verb) -> None:
     status, text = verb("matrix", "--role", "accountant", "--section", "billing")
     assert status == 0
-    lines = text.splitlines()
-    assert lines[0].split()[-1] == "NEEDS"
-    assert lines[2].endswith("second-factor | office")
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[2] == ["billing", "change-plan", "allow", "1"]
+    assert lines[-1] == ["1:", "needs", "second-factor", "|", "office"]
+    assert (
+        "billing,change-plan,allow if second-factor | office"
+        in verb("matrix", "--role", "accountant", "--format", "csv")[1]
+    )
+    markdown = verb("matrix", "--role", "accountant", "--format", "markdown")[1]
+    assert "| `billing` | `change-plan` | allow if `second-factor` or `office` |" in markdown
     cells = json.loads(verb("matrix", "--role", "accountant", "--section", "billing", "--json")[1])["cells"]
     assert [cell.get("needs") for cell in cells] == [None, [["second-factor", "office"]]]
 

@@ -17,7 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Run the expectations and routes, and measure their coverage.",
     ),
     "expect": ("sidecar.cli.policy.expect:expect", "Print the tests that are missing, or write them for a review."),
-    "matrix": ("sidecar.cli.policy.query:matrix", "Print the decision for every role, section and action."),
+    "matrix": ("sidecar.cli.policy.matrix:matrix", "Print a grid of all decisions, roles across."),
     "can": ("sidecar.cli.policy.query:can", "Decide for one role, section and action. Exit status 0 yes, 1 no."),
     "explain": ("sidecar.cli.policy.explain:explain", "Explain a decision, and the changes that would reverse it."),
     "diff": ("sidecar.cli.policy.diff:diff", "List every cell and route that differs, opening ones first."),

@@ -1,4 +1,4 @@
-"""``sidecar policy matrix`` and ``can``: queries of the policy files, with the server's decisions."""
+"""``sidecar policy can``: a query of the policy files, with the server's decision."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, print_json, print_table, usage_error
-from sidecar.cli.policy.policy_source import Source, draft_of, files_options, source_from, source_of
+from sidecar.cli.output import NO, OK, json_option, print_json, usage_error
+from sidecar.cli.policy.policy_source import Source, draft_of, source_of
 from sidecar.config.settings import Settings
 from sidecar.domain.users import UserRecord
 from sidecar.policy.decide import decide
@@ -35,48 +35,6 @@ def cell_arguments(verb: F) -> F:
     ):
         verb = add(verb)
     return verb
-
-
-@click.command()
-@files_options
-@click.option("--role", "roles", multiple=True, metavar="ROLE", help="Only this role; may be repeated.")
-@click.option("--section", "sections", multiple=True, metavar="SECTION", help="Only this section; may be repeated.")
-@json_option
-def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **flags: str | None) -> int:
-    """Print the decision for every role, section and action, with the deciding rule."""
-    source = source_from(flags)
-    generation = draft_of(source)
-    for role in roles:
-        known("role", role, generation.roles)
-    for section in sections:
-        known("section", section, generation.sections)
-    cells = [
-        (cell, ruling)
-        for cell, ruling in generation.cells.items()
-        if (not roles or cell[0] in roles) and (not sections or cell[1] in sections)
-    ]
-    if as_json:
-        found = [
-            {**as_dict(source, *cell, ruling), **({"needs": needs} if needs else {})}
-            for cell, ruling in cells
-            for needs in (_needs_of(generation, cell, ruling),)
-        ]
-        print_json({"generation": generation.id, "cells": found})
-        return OK
-    rows = [(*cell, _word(ruling), _because(source, ruling)) for cell, ruling in cells]
-    header = ("role", "section", "action", "decision", "because")
-    if generation.needs.active:
-        needs = (_needs_of(generation, cell, ruling) for cell, ruling in cells)
-        texts = ["; ".join(" | ".join(line) for line in lines) for lines in needs]
-        print_table((*header, "needs"), [(*row, text) for row, text in zip(rows, texts, strict=True)])
-    else:
-        print_table(header, rows)
-    return OK
-
-
-def _needs_of(generation: Generation, cell: tuple[str, str, str], ruling: Ruling) -> list[list[str]]:
-    """Return the conditions of each line that applies to an allowed cell."""
-    return [list(line.conditions) for line in generation.needs.lines_of(*cell)] if ruling.allowed else []
 
 
 @click.command()
@@ -184,10 +142,6 @@ def as_dict(source: Source, role: str, section: str, action: str, ruling: Ruling
         "reason": ruling.reason.value,
         "rule": source.name_of(ruling.rule) if ruling.rule else None,
     }
-
-
-def _word(ruling: Ruling) -> str:
-    return "allow" if ruling.allowed else "deny"
 
 
 def _because(source: Source, ruling: Ruling) -> str:
