@@ -1,14 +1,10 @@
 """The lock, the image and the composition agree with the package."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
-import textwrap
 import tomllib
 import zipfile
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
@@ -202,76 +198,3 @@ def test_every_hook_runs_also_when_files_are_only_deleted(root: Path) -> None:
     for hook in hooks:
         assert "\n  always_run: true\n" in hook
         assert "files:" not in hook
-
-
-@pytest.fixture
-def action(root: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the action's last step as a runner does, on a repository whose second commit grants more."""
-    program = tmp_path / "temp" / "policy-sidecar" / "bin" / "sidecar"
-    program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m sidecar "$@"\n')
-    program.chmod(0o755)
-    work = tmp_path / "work"
-    shutil.copytree(root / "policy", work / "policy")
-    shutil.copy(root / "model.conf", work)
-    identity = {f"GIT_{who}_{what}": "x@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    clean = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", **identity}
-
-    def git(*words: str) -> None:
-        subprocess.run(["git", *words], cwd=work, env=clean, check=True)
-
-    git("init", "-q", "-b", "main")
-    git("add", ".")
-    git("commit", "-q", "-m", "one")
-    policy, expectations = work / "policy" / "policy.csv", work / "policy" / "expectations.csv"
-    policy.write_text(policy.read_text() + "p, marketer, billing, view, allow\n")
-    opened, count = re.subn(r"deny,( +marketer, +billing, +view)", r"allow,\1", expectations.read_text())
-    assert count == 1
-    expectations.write_text(opened)
-    git("commit", "-q", "-a", "-m", "two")
-    text = (root / "action.yml").read_text()
-    script = textwrap.dedent(text.split("run: |\n")[-1])
-    inputs = re.findall(r"^        ([A-Z_]+): \$\{\{ inputs\.([a-z-]+) \}\}$", text, re.MULTILINE)
-    defaults = dict(re.findall(r"^  ([a-z-]+):\n(?:    .*\n)*?    default: (.*)$", text, re.MULTILINE))
-    assert {name for _, name in inputs} == set(defaults)
-
-    def run(**given: str) -> subprocess.CompletedProcess[str]:
-        values = {variable: given.get(name, defaults[name].strip('"')) for variable, name in inputs}
-        return subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
-            cwd=work,
-            env={**clean, **values, "RUNNER_TEMP": str(tmp_path / "temp")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
-
-
-def test_the_action_takes_strict_threshold_and_base(action: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    plain = action()
-    assert plain.returncode == 0, plain.stderr
-    assert "191 passed" in plain.stdout
-    assert action(strict="true", threshold="50", base="HEAD").returncode == 0
-    assert action(strict="yes").returncode == 2
-    low = action(threshold="99")
-    assert low.returncode == 1
-    assert "99 % are required" in low.stderr
-    opening = action(base="HEAD~1")
-    assert opening.returncode == 1
-    assert "1 of these changes open access" in opening.stderr
-    assert action(base="nowhere").returncode == 2
-
-
-def test_an_input_of_the_action_is_never_code(
-    root: Path, tmp_path: Path, action: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    scripts = re.findall(r"run: \|\n((?:        .*\n)+)", (root / "action.yml").read_text())
-    assert len(scripts) == 2
-    assert not any("${{" in script for script in scripts)
-    evil = f'$(touch {tmp_path}/made) `touch {tmp_path}/made`; touch {tmp_path}/made "'
-    for name in ("strict", "threshold", "base"):
-        assert action(**{name: evil}).returncode != 0
-    assert action(base="--help").returncode == 2
-    assert not (tmp_path / "made").exists()

@@ -5,13 +5,18 @@ from fnmatch import fnmatchcase
 
 import click
 
-from sidecar.cli.output import NO, OK, CliError, json_option, plain, print_error, print_json, print_table, usage_error
+from sidecar.cli.output import NO, OK, CliError, plain, print_error, print_json, print_table, usage_error
 from sidecar.cli.policy.git_source import policy_at
+from sidecar.cli.policy.people import PeopleUnavailableError, users_by_role
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
+from sidecar.cli.secret_input import read_secret
 from sidecar.policy.diagnostics import suggestion
 from sidecar.policy.diff import CellChange, Difference, RenameChange, RouteChange
 from sidecar.policy.diff import diff as difference_of
+from sidecar.policy.diff_markdown import to_markdown
 from sidecar.policy.generation import Generation
+
+FORMATS = ("text", "json", "markdown")
 
 
 @click.command()
@@ -28,7 +33,9 @@ from sidecar.policy.generation import Generation
 @click.option("--routes", "only_routes", is_flag=True, help="With --json: the routes instead of the cells.")
 @click.option("--roles", "only_roles", is_flag=True, help="With --json: the roles instead of the cells.")
 @click.option("--renames", "only_renames", is_flag=True, help="With --json: the renames instead of the cells.")
-@json_option
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Output format.")
+@click.option("--people", "sidecar", metavar="URL", help="With markdown: users, by this sidecar; token on stdin.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def diff(
     old: str,
     new: str | None,
@@ -36,6 +43,8 @@ def diff(
     only_routes: bool,
     only_roles: bool,
     only_renames: bool,
+    form: str,
+    sidecar: str | None,
     as_json: bool,
     **flags: str | None,
 ) -> int:
@@ -50,16 +59,24 @@ def diff(
     Opening changes come first: a cell from deny to allow, a request allowed for more users. Exit status 1 when an
     opening change matches no --accept, 2 when an --accept matches no change. A * in an --accept matches no route: there
     it is part of the path. Roles that become assignable, or stop being assignable, are listed and open nothing.
+
+    --format markdown is for pull requests. --people also lists the ids of the users with a changed role, if the sidecar
+    responds. Standard input holds an access token with the permission users/view.
     """
     if only_routes + only_roles + only_renames > 1:
         raise usage_error("give one of --routes, --roles and --renames")
+    form = "json" if as_json else form
+    if sidecar is not None and form != "markdown":
+        raise usage_error("--people needs --format markdown")
     current = source_from(flags)
     before = policy_at(old, current)
     after = policy_at(new, current) if new is not None else draft_of(current)
     difference = difference_of(before, after)
-    if as_json:
+    if form == "json":
         only = "routes" if only_routes else "roles" if only_roles else "renames" if only_renames else "cells"
         _say_as_json(difference, only)
+    elif form == "markdown":
+        _say_as_markdown(difference, sidecar)
     else:
         say_difference(difference)
     changes: list[CellChange | RouteChange] = [*difference.cells, *difference.routes]
@@ -82,6 +99,18 @@ def _say_as_json(difference: Difference, only: str) -> None:
     for what, changes in kinds.items():
         if changes:
             print_error(f"{len(changes)} {what} differ too; --json --{what} lists them")
+
+
+def _say_as_markdown(difference: Difference, sidecar: str | None) -> None:
+    """Print the difference with the users, or with the reason why no sidecar gave them."""
+    people, why_not = None, ""
+    if sidecar is not None:
+        try:
+            people = users_by_role(sidecar, read_secret("token"))
+        except PeopleUnavailableError as error:
+            why_not = str(error)
+            print_error(f"--people {sidecar}: {why_not}")
+    click.echo(to_markdown(difference, people, why_not), nl=False)
 
 
 def say_difference(difference: Difference) -> None:
