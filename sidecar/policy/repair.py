@@ -145,17 +145,19 @@ def _repaired(number: int, line: str, file: str, sheet: _Sheet | None, repair: R
     if not line.strip(" "):
         return line
     text = line if sheet is None else _unpadded(line, sheet, causes)
-    if is_comment(text) and not (quoted_comment := text.lstrip().startswith('"')):
-        after = text
-    elif is_comment(text) and quoted_comment:
-        fields = split_row(text, COMMA)
-        after = text if fields is None else joined(trimmed(fields), COMMA)
-        causes.append("quotes around the line")
-    else:
-        after = _rule(number, text, file, sheet, causes, repair)
+    after = _comment(text, causes) if is_comment(text) else _rule(number, text, file, sheet, causes, repair)
     if causes and after != line:
         repair.changes.append(Change(number, tuple(dict.fromkeys(causes)), line, after))
     return after
+
+
+def _comment(text: str, causes: list[str]) -> str:
+    """Return the comment without quotes around it. Quotes and other signs inside are prose, and stay."""
+    fields = split_row(text, COMMA) if text.lstrip(" ").startswith('"') else None
+    if fields is None:
+        return text
+    causes.append("quotes around the line")
+    return joined(trimmed(fields), COMMA)
 
 
 def _unpadded(line: str, sheet: _Sheet, causes: list[str]) -> str:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 _NO_STORE = """
 demo serve init health config version token-inspect keys-list
-policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch policy-status policy-replay policy-usage
+policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch policy-status policy-replay
 """
 ISS = "https://login.example"
 NO_STORE = frozenset(_NO_STORE.split())
@@ -106,6 +106,9 @@ def test_every_verb_runs_with_the_least_rights(
     runs("pep", "list", "--account", "Acme")
     runs("pep", "revoke", re.findall(r"pep_\w+", runs("pep", "list", "--account", "Acme"))[0], "--account", "Acme")
     runs("policy", "can", "ada@acme.example", "users", "manage", "--account", "Acme")
+    cell = '"role": "marketer", "section": "billing", "action": "view"'
+    (tmp_path / "log").write_text(f'{{"decision": false, "reason": "no_rule", {cell}}}\n')
+    runs("policy", "usage", str(tmp_path / "log"), "--account", "Acme")
     runs("policy", "explain", "ada@acme.example", "users", "manage", "--account", "Acme")
     runs("user", "link", "ada@acme.example", "--issuer", ISS, "--subject", "s-1", "--account", "Acme")
     runs("user", "unlink", "ada@acme.example", "--issuer", ISS, "--account", "Acme")

@@ -39,3 +39,20 @@ def test_who_may_not_act_is_denied_for_that(at_store: Any, status: str, reason: 
     pairs = dict(line.split("  ", 1) for line in text.out.splitlines()[1:])
     assert pairs["decision"].strip() == f"deny ({reason})"
     assert pairs["edits"].strip() == f"none: the user is {status}"
+
+
+def test_usage_names_users_who_are_in_no_log(at_store: Any, tmp_path: Any) -> None:
+    told = json.loads(at_store("policy", "explain", "ada@acme.example", *CELL, "--json").out)
+    ada = told["user"]["id"]
+    decision = {"decision": True, "reason": "allowed", "user": "usr_x", "account": "a", "role": "marketer"}
+    (tmp_path / "log").write_text(json.dumps({**decision, "section": "media-library", "action": "view"}) + "\n")
+    without = json.loads(at_store("policy", "usage", "log", "--json").out)["people"]
+    assert [person["user"] for person in without] == ["usr_x"]
+    people = {
+        one["user"]: one
+        for one in json.loads(at_store("policy", "usage", "log", "--account", "Acme", "--json").out)["people"]
+    }
+    assert set(people) == {"usr_x", ada}
+    assert (people[ada]["role"], people[ada]["last"], people[ada]["used"]) == ("account-administrator", "", 0)
+    assert "users/manage" in people[ada]["unused"]
+    assert at_store("policy", "usage", "log", "--account", "Nowhere").status == 1

@@ -1,4 +1,7 @@
-"""Queries about a user: the role behind an e-mail or id. The only part of `policy` that reads the store."""
+"""Queries about users: the role behind an e-mail or id, and the users of an account.
+
+The only part of `policy` that reads the store.
+"""
 
 from sidecar.cli.output import answer_no
 from sidecar.cli.store_session import account_of, run_with_store
@@ -6,6 +9,7 @@ from sidecar.config.settings import Settings
 from sidecar.domain.users import UserId, UserRecord
 from sidecar.identity.emails import normalise
 from sidecar.server.admin_context import AdminContext
+from sidecar.store.outcomes import NoAccount
 
 
 def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:
@@ -22,5 +26,18 @@ def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:
         if record is None:
             raise answer_no(f"there is no user {user!r}: sidecar user list names them")
         return record
+
+    return run_with_store(settings, job)
+
+
+def members_of(settings: Settings, account: str) -> list[UserRecord]:
+    """Return the live records of the users of an account who may sign in."""
+
+    async def job(operator: AdminContext) -> list[UserRecord]:
+        found = await account_of(operator, account)
+        roster = await operator.people.users.roster(found.id)
+        if isinstance(roster, NoAccount):  # deleted a moment ago
+            raise answer_no(f"there is no account {account!r}: sidecar account list names them")
+        return [member.record for member in roster.members if member.record.may_sign_in]
 
     return run_with_store(settings, job)

@@ -8,12 +8,14 @@ from typing import Final
 import click
 from msgspec.structs import replace
 
+from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import OK, json_option, plain, print_error, print_json, print_table, usage_error
 from sidecar.cli.policy.decision_logs import LogReader
 from sidecar.cli.policy.diff import say_difference
 from sidecar.cli.policy.file_writer import write_file
-from sidecar.cli.policy.policy_source import Source, draft_of, files_options, source_from
+from sidecar.cli.policy.policy_source import Source, draft_of, source_of
 from sidecar.config.parsers import InvalidValueError, duration
+from sidecar.config.settings import Settings
 from sidecar.policy.diff import Difference
 from sidecar.policy.usage.counts import UsageCounts
 from sidecar.policy.usage.proposal import NoProposalError, Proposal, propose
@@ -38,7 +40,8 @@ def _since(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 @click.command()
 @click.argument("logs", metavar="LOG…", nargs=-1, required=True)
-@files_options
+@settings_options(STORE)
+@click.option("--account", metavar="ACCOUNT", help="Also the users of this account who are in no log.")
 @click.option("--since", callback=_since, metavar="AGE", help="Ignore older lines: 90d, 12h.")
 @click.option("--endpoint", "endpoints", multiple=True, metavar="NAME", help="Only this endpoint; may be repeated.")
 @click.option(
@@ -48,6 +51,7 @@ def _since(_context: click.Context, _parameter: click.Parameter, text: str | Non
 @json_option
 def usage(
     logs: tuple[str, ...],
+    account: str | None,
     since: datetime | None,
     endpoints: tuple[str, ...],
     often: int,
@@ -60,11 +64,14 @@ def usage(
     Lists rules, cells and sections without an allow, the permissions that a user never used, and frequent denials with
     the roles that are allowed them. Proposes a tighter policy.csv, in which every allow of the logs stays one. It
     keeps the rights that an administrator must have, and those of the sidecar's own endpoints, which no decision log
-    holds. Exit status 0, and 2 when no log holds a decision of this policy.
+    holds. Exit status 0, and 2 when no log holds a decision of this policy. Only --account reads the store.
     """
-    source = source_from(flags)
+    settings = settings_from(flags)
+    source = source_of(settings)
     counts = UsageCounts(draft_of(source))
     skipped = LogReader(counts, since, endpoints).read(logs)
+    if account is not None:
+        _add_members(counts, settings, account)
     proposal, why_not = _proposal(counts, source)
     found = report(counts, often, proposal, skipped)
     if target is not None:
@@ -78,6 +85,14 @@ def usage(
         _print(found, counts, why_not)
     _warn(found, counts)
     return OK
+
+
+def _add_members(counts: UsageCounts, settings: Settings, account: str) -> None:
+    """Add the users of the account, with their roles of now. Only this reads the store."""
+    from sidecar.cli.policy.subjects import members_of
+
+    for record in members_of(settings, account):
+        counts.add_member(record.id, record.account, record.role)
 
 
 def _proposal(counts: UsageCounts, source: Source) -> tuple[Proposal | None, str]:

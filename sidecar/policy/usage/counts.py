@@ -141,6 +141,10 @@ class UsageCounts:
         self._count(line)
         return None
 
+    def add_member(self, user: str, account: str, role: str) -> None:
+        """Add a user who may be in no line, with the role of now."""
+        self.users.setdefault(user, UserCount(account)).role = role
+
     def _of_another_policy(self, line: LogLine) -> str | None:
         if line.role not in self.policy.roles:
             return f"of another policy: role {line.role[:64]!r} is not in this one"

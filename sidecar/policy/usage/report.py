@@ -45,7 +45,10 @@ class Unused(msgspec.Struct, frozen=True):
 
 
 class PersonUsage(msgspec.Struct, frozen=True):
-    """User of the log, with the permissions of the role that they never used, as ``SECTION/ACTION``."""
+    """User of the log, with the permissions of the role that they never used, as ``SECTION/ACTION``.
+
+    ``last``: time of the last decision; empty for a user who is in no line.
+    """
 
     user: str
     account: str
@@ -140,6 +143,8 @@ def _people(policy: Generation, counts: UsageCounts) -> list[PersonUsage]:
     """Return the users with an unused permission, those with the most of them first."""
     found = []
     for user, use in counts.users.items():
+        if use.role not in policy.roles:
+            continue
         allowed = list(policy.cells.allowed_for(use.role))
         unused = [f"{section}/{action}" for section, action in allowed if (section, action) not in use.used]
         if unused:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 MARK = "<!-- policy-sidecar: policy diff -->"
 BOT = {"login": "github-actions[bot]", "type": "Bot"}
 TOKEN = "ghs_secret"
@@ -86,11 +87,11 @@ def github() -> Iterator[GitHub]:
 
 
 @pytest.fixture
-def work(root: Path, tmp_path: Path) -> Path:
+def work(tmp_path: Path) -> Path:
     """A repository whose second commit grants more."""
     work = tmp_path / "work"
-    shutil.copytree(root / "policy", work / "policy")
-    shutil.copy(root / "model.conf", work)
+    shutil.copytree(ROOT / "policy", work / "policy")
+    shutil.copy(ROOT / "model.conf", work)
     git(work, "init", "-q", "-b", "main")
     git(work, "add", ".")
     git(work, "commit", "-q", "-m", "one")
@@ -113,17 +114,17 @@ def git(work: Path, *words: str) -> None:
 
 
 @pytest.fixture
-def action(root: Path, tmp_path: Path, work: Path) -> Run:
+def action(tmp_path: Path, work: Path) -> Run:
     """Run the action's last step. Inputs are arguments; ``env`` replaces variables of the runner."""
     programs = tmp_path / "temp" / "policy-sidecar" / "bin"
     programs.mkdir(parents=True)
     for name, call in {
-        "sidecar": f'PYTHONPATH="{root}" exec "{sys.executable}" -m sidecar',
+        "sidecar": f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -m sidecar',
         "python": f'exec "{sys.executable}"',
     }.items():
         (programs / name).write_text(f'#!/bin/sh\n{call} "$@"\n')
         (programs / name).chmod(0o755)
-    text = (root / "action.yml").read_text()
+    text = (ROOT / "action.yml").read_text()
     script = textwrap.dedent(text.split("run: |\n")[-1])
     inputs = re.findall(r"^        ([A-Z_]+): \$\{\{ inputs\.([a-z-]+) \}\}$", text, re.MULTILINE)
     defaults = dict(re.findall(r"^  ([a-z-]+):\n(?:    .*\n)*?    default: (.*)$", text, re.MULTILINE))
@@ -146,12 +147,12 @@ def action(root: Path, tmp_path: Path, work: Path) -> Run:
 
 
 @pytest.fixture
-def runner(root: Path, tmp_path: Path, github: GitHub) -> dict[str, str]:
+def runner(tmp_path: Path, github: GitHub) -> dict[str, str]:
     """Variables of a runner, for pull request 7."""
     event = tmp_path / "event.json"
     event.write_text(json.dumps({"action": "synchronize", "pull_request": {"number": 7}}))
     return {
-        "GITHUB_ACTION_PATH": str(root),
+        "GITHUB_ACTION_PATH": str(ROOT),
         "GITHUB_API_URL": github.url,
         "GITHUB_EVENT_NAME": "pull_request",
         "GITHUB_EVENT_PATH": str(event),
@@ -177,8 +178,8 @@ def test_the_action_takes_strict_threshold_and_base(action: Run) -> None:
     assert action(base="nowhere").returncode == 2
 
 
-def test_an_input_of_the_action_is_never_code(root: Path, tmp_path: Path, action: Run, runner: dict[str, str]) -> None:
-    scripts = re.findall(r"run: \|\n((?:        .*\n)+)", (root / "action.yml").read_text())
+def test_an_input_of_the_action_is_never_code(tmp_path: Path, action: Run, runner: dict[str, str]) -> None:
+    scripts = re.findall(r"run: \|\n((?:        .*\n)+)", (ROOT / "action.yml").read_text())
     assert len(scripts) == 2
     assert not any("${{" in script for script in scripts)
     evil = f'$(touch {tmp_path}/made) `touch {tmp_path}/made`; touch {tmp_path}/made "'
@@ -265,25 +266,25 @@ def test_a_comment_that_fails_is_a_warning(action: Run, runner: dict[str, str], 
     ],
 )
 def test_a_strange_environment_sends_nothing(
-    root: Path, tmp_path: Path, runner: dict[str, str], github: GitHub, changed: dict[str, str], said: str
+    tmp_path: Path, runner: dict[str, str], github: GitHub, changed: dict[str, str], said: str
 ) -> None:
     report = tmp_path / "report.md"
     report.write_text("### Policy changes\n")
     env = {**clean(), **runner, "COMMENT_TOKEN": TOKEN, "COMMENT_AUTHOR": BOT["login"], **changed}
-    script = [sys.executable, "-I", str(root / ".ci" / "pull_request_comment.py"), str(report)]
+    script = [sys.executable, "-I", str(ROOT / ".ci" / "pull_request_comment.py"), str(report)]
     done = subprocess.run(script, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert said in done.stdout
     assert github.calls == []
 
 
-def test_pull_request_target_is_refused(root: Path, action: Run, runner: dict[str, str], github: GitHub) -> None:
+def test_pull_request_target_is_refused(action: Run, runner: dict[str, str], github: GitHub) -> None:
     """It would run with a token that may write, on files of a stranger."""
     env = {**runner, "GITHUB_EVENT_NAME": "pull_request_target"}
     done = action(env=env, base="HEAD", comment="true", github_token=TOKEN)
     assert (done.returncode, done.stdout) == (2, "::error::pull_request_target is refused: use pull_request\n")
     assert not Path(runner["GITHUB_STEP_SUMMARY"]).exists()
-    script = [sys.executable, "-I", str(root / ".ci" / "pull_request_comment.py"), "report.md"]
+    script = [sys.executable, "-I", str(ROOT / ".ci" / "pull_request_comment.py"), "report.md"]
     alone = subprocess.run(script, env={**clean(), **env}, capture_output=True, text=True, check=False)
     assert alone.returncode == 2
     assert github.calls == []
