@@ -88,7 +88,7 @@ def github() -> Iterator[GitHub]:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A repository whose second commit grants more."""
+    """A repository with two commits. The second grants more."""
     work = tmp_path / "work"
     shutil.copytree(ROOT / "policy", work / "policy")
     shutil.copy(ROOT / "model.conf", work)
