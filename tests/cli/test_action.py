@@ -163,6 +163,20 @@ def runner(tmp_path: Path, github: GitHub) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def comment(tmp_path: Path, runner: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the script of the comment alone, on a report."""
+
+    def run(report: str = "### Policy changes\n", **changed: str) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "report.md"
+        path.write_text(report)
+        env = {**clean(), **runner, "COMMENT_TOKEN": TOKEN, "COMMENT_AUTHOR": BOT["login"], **changed}
+        script = [sys.executable, "-I", str(ROOT / ".ci" / "pull_request_comment.py"), str(path)]
+        return subprocess.run(script, env=env, capture_output=True, text=True, check=False)
+
+    return run
+
+
 def test_the_action_takes_strict_threshold_and_base(action: Run) -> None:
     plain = action()
     assert plain.returncode == 0, plain.stderr
@@ -178,6 +192,7 @@ def test_the_action_takes_strict_threshold_and_base(action: Run) -> None:
     assert action(base="nowhere").returncode == 2
 
 
+@pytest.mark.slow
 def test_an_input_of_the_action_is_never_code(tmp_path: Path, action: Run, runner: dict[str, str]) -> None:
     scripts = re.findall(r"run: \|\n((?:        .*\n)+)", (ROOT / "action.yml").read_text())
     assert len(scripts) == 2
@@ -203,31 +218,30 @@ def test_the_summary_has_the_changes(action: Run, runner: dict[str, str], github
     assert github.calls == [], "no comment without the input"
 
 
-def test_one_comment_is_kept_up_to_date(action: Run, runner: dict[str, str], github: GitHub, work: Path) -> None:
+def test_one_comment_is_kept_up_to_date(action: Run, comment: Run, runner: dict[str, str], github: GitHub) -> None:
     others = [{"id": number, "user": {"login": "ada"}, "body": f"comment {number}"} for number in range(120)]
-    others[3] = {"id": 3, "user": {"login": "mallory"}, "body": f"{MARK}\nnot the bot's"}
+    others[3] = {"id": 3, "user": {"login": "mallory"}, "body": f"{MARK}\nof another author"}
     others[4] = {"id": 4, "user": BOT, "body": "another action"}
     others[5] = {"id": 5, "user": None, "body": None}
     github.comments = [dict(one) for one in others]
-    inputs = {"base": "HEAD~1", "comment": "true", "github_token": TOKEN}
-    first = action(env=runner, **inputs)
+    first = action(env=runner, base="HEAD~1", comment="true", github_token=TOKEN)
     assert "comment created" in first.stdout, first.stderr
     assert github.comments[:120] == others
-    assert github.comments[120]["body"].startswith(f"{MARK}\n### Policy changes\n")
-    assert "`marketer`" in github.comments[120]["body"]
-    assert "comment unchanged" in action(env=runner, **inputs).stdout
-    append = work / "policy" / "policy.csv"
-    append.write_text(append.read_text().replace("p, marketer, billing, view, allow\n", ""))
-    back = action(env=runner, **inputs)
-    assert back.returncode == 1, "the expectation of the second commit fails"
-    assert "comment updated" in back.stdout
-    assert [one["id"] for one in github.comments if one["body"] and MARK in one["body"]] == [3, 1020]
-    assert github.comments[3] == others[3], "another author's"
-    assert github.comments[120]["body"] == f"{MARK}\n### Policy changes\n\nNo cell, no route and no role differs.\n"
+    body = github.comments[120]["body"]
+    assert body.startswith(f"{MARK}\n### Policy changes\n")
+    assert "`marketer`" in body
+    assert "comment unchanged" in comment(body.removeprefix(f"{MARK}\n")).stdout
+    assert "comment updated" in comment("later\n").stdout
+    assert github.comments[:120] == others, "also the mark of another author"
+    assert [one["body"] for one in github.comments[120:]] == [f"{MARK}\nlater\n"]
     assert github.tokens == {f"Bearer {TOKEN}"}
     assert [call for call in github.calls if call[0] == "POST"] == [("POST", "/repos/acme/policies/issues/7/comments")]
-    for run in (first, back):
-        assert TOKEN not in run.stdout + run.stderr
+    assert TOKEN not in first.stdout + first.stderr
+
+
+def test_a_comment_is_cut_to_the_limit(comment: Run, github: GitHub) -> None:
+    comment("x" * 100_000)
+    assert len(github.comments[0]["body"]) == 60_000
 
 
 def test_a_policy_that_does_not_compile_is_in_the_comment(
@@ -241,15 +255,14 @@ def test_a_policy_that_does_not_compile_is_in_the_comment(
 
 
 @pytest.mark.parametrize("status", [302, 403, 404, 500])
-def test_a_comment_that_fails_is_a_warning(action: Run, runner: dict[str, str], github: GitHub, status: int) -> None:
+def test_a_comment_that_fails_is_a_warning(comment: Run, github: GitHub, status: int) -> None:
     """The summary has the report. A pull request of a fork may not comment."""
     github.status = status
-    done = action(env=runner, base="HEAD", comment="true", github_token=TOKEN)
-    assert done.returncode == 0, done.stderr
+    done = comment()
+    assert (done.returncode, done.stderr) == (0, "")
     assert f"::warning::no comment: GitHub responds with status {status} to GET" in done.stdout
     assert ("pull-requests: write" in done.stdout) is (status in (403, 404))
     assert len(github.calls) == 1, "no redirect is followed with the token"
-    assert Path(runner["GITHUB_STEP_SUMMARY"]).read_text().startswith("### Policy changes")
 
 
 @pytest.mark.parametrize(
@@ -265,28 +278,20 @@ def test_a_comment_that_fails_is_a_warning(action: Run, runner: dict[str, str], 
         ({"COMMENT_TOKEN": "a\nb"}, "give the input github-token"),
     ],
 )
-def test_a_strange_environment_sends_nothing(
-    tmp_path: Path, runner: dict[str, str], github: GitHub, changed: dict[str, str], said: str
-) -> None:
-    report = tmp_path / "report.md"
-    report.write_text("### Policy changes\n")
-    env = {**clean(), **runner, "COMMENT_TOKEN": TOKEN, "COMMENT_AUTHOR": BOT["login"], **changed}
-    script = [sys.executable, "-I", str(ROOT / ".ci" / "pull_request_comment.py"), str(report)]
-    done = subprocess.run(script, env=env, capture_output=True, text=True, check=False)
+def test_a_strange_environment_sends_nothing(comment: Run, github: GitHub, changed: dict[str, str], said: str) -> None:
+    done = comment(**changed)
     assert (done.returncode, done.stderr) == (0, "")
     assert said in done.stdout
     assert github.calls == []
 
 
-def test_pull_request_target_is_refused(action: Run, runner: dict[str, str], github: GitHub) -> None:
+def test_pull_request_target_is_refused(action: Run, comment: Run, runner: dict[str, str], github: GitHub) -> None:
     """It would run with a token that may write, on files of a stranger."""
     env = {**runner, "GITHUB_EVENT_NAME": "pull_request_target"}
     done = action(env=env, base="HEAD", comment="true", github_token=TOKEN)
     assert (done.returncode, done.stdout) == (2, "::error::pull_request_target is refused: use pull_request\n")
     assert not Path(runner["GITHUB_STEP_SUMMARY"]).exists()
-    script = [sys.executable, "-I", str(ROOT / ".ci" / "pull_request_comment.py"), "report.md"]
-    alone = subprocess.run(script, env={**clean(), **env}, capture_output=True, text=True, check=False)
-    assert alone.returncode == 2
+    assert comment(GITHUB_EVENT_NAME="pull_request_target").returncode == 2
     assert github.calls == []
 
 
@@ -327,6 +332,7 @@ def test_hostile_values_of_files_are_inert(
     assert not (work / "made").exists()
 
 
+@pytest.mark.slow
 def test_people_are_listed_on_request_only(action: Run, runner: dict[str, str], github: GitHub) -> None:
     asked = action(env=runner, base="HEAD~1", people="true")
     assert asked.returncode == 1
