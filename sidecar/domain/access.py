@@ -46,6 +46,21 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     action: str
 
 
+class OwnTarget(msgspec.Struct, frozen=True, gc=False):
+    """Target of a path with own segments. ``account``, ``user``: the segments in their places, None for no such place.
+
+    An empty text is no id: the path is not known, and no caller's own.
+    """
+
+    target: Target
+    account: str | None
+    user: str | None
+
+    def is_own(self, account: str, user: str) -> bool:
+        """Return whether each own segment is the id of this caller, byte for byte."""
+        return self.account in (None, account) and self.user in (None, user)
+
+
 class Question(msgspec.Struct, frozen=True, gc=False):
     """Input of one check. ``same_site`` is the gateway's result of the R5 test; only cookie requests need it.
 

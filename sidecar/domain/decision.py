@@ -43,6 +43,7 @@ class Reason(StrEnum):
     NO_RULE = "no_rule"
     EXPLICIT_DENY = "explicit_deny"
     CONDITION_UNMET = "condition_unmet"
+    NOT_YOURS = "not_yours"
     UNMATCHED_PATH = "unmatched_path"
     UNKNOWN_SECTION = "unknown_section"
     UNKNOWN_ACTION = "unknown_action"
@@ -90,6 +91,7 @@ _VERDICTS: dict[Reason, Verdict] = (
             Reason.NO_RULE,
             Reason.EXPLICIT_DENY,
             Reason.CONDITION_UNMET,
+            Reason.NOT_YOURS,
             Reason.UNMATCHED_PATH,
             Reason.UNKNOWN_SECTION,
             Reason.UNKNOWN_ACTION,
@@ -122,6 +124,7 @@ _MESSAGES: dict[Reason, str] = {
     Reason.NO_RULE: "No rule allows this for your role.",
     Reason.EXPLICIT_DENY: "A rule denies this for your role.",
     Reason.CONDITION_UNMET: "A condition of the policy is not met, such as the network or the time.",
+    Reason.NOT_YOURS: "The path is of another account or user.",
     Reason.UNMATCHED_PATH: "No section of the dashboard has this path and method.",
     Reason.UNKNOWN_SECTION: "There is no such section.",
     Reason.UNKNOWN_ACTION: "The section has no such action.",

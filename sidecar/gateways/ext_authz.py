@@ -6,7 +6,7 @@ Any error here is a denial, because a gateway may be configured to let the reque
 from collections.abc import Sequence
 from time import perf_counter
 
-from sidecar.domain.access import CredentialSource, Question, RequestPath, Target
+from sidecar.domain.access import CredentialSource, Question, RequestPath
 from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.gateways import envoy_http, forwarded, nginx, section
 from sidecar.gateways.adapter import OVERRIDES, GatewayAdapter, GatewayRequest
@@ -22,6 +22,7 @@ from sidecar.http.denial_log import DENIAL_LOG
 from sidecar.http.headers import RawHeaders
 from sidecar.http.response import RawResponse, gateway_response, redirected, rewritten, step_up_name, with_removals
 from sidecar.pdp.decision_point import PendingDecision
+from sidecar.policy.routes import Outcome
 from sidecar.telemetry.app_log import debugging, logger
 from sidecar.telemetry.check_recorder import LogEntryTemplate
 from sidecar.telemetry.decision_log import in_quotes
@@ -217,17 +218,13 @@ def read_question(app: AppContext, call: GatewayRequest) -> Question | Reason:
     return Question(target, credentials, same_site_section(call.headers, reads=reads, origins=origins), call.client)
 
 
-def target_of(app: AppContext, call: GatewayRequest) -> Target | None:
-    """Return the section and action of a check request, also if its path maps to them.
-
-    None if unknown. Never raises.
-    """
+def outcome_of(app: AppContext, call: GatewayRequest) -> Outcome | None:
+    """Return the section and action of a check request, or what its path maps to. None if unknown. Never raises."""
     try:
         requested = call.family.read(call)
-        target = None if isinstance(requested, Reason) else app.pdp.target_of(requested)
+        return None if isinstance(requested, Reason) else app.pdp.target_of(requested)
     except Exception:
         return None  # `decide_now` raises and logs the same exception
-    return target if isinstance(target, Target) else None
 
 
 def log_entry_for(app: AppContext, endpoint: str, decision: Decision) -> LogEntryTemplate:

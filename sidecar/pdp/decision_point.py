@@ -10,17 +10,18 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sidecar.domain.access import Credential, CredentialSource, Question, RequestPath, Target
+from sidecar.domain.access import Credential, CredentialSource, OwnTarget, Question, RequestPath, Target
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
 from sidecar.pdp.decision_basis import DecisionBasis, Identity
 from sidecar.pdp.federation import FederatedUsers
 from sidecar.pdp.needs_check import SessionClasses, decide_need
+from sidecar.pdp.own_paths import not_yours, target_without_path
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.needs.facts import Address
-from sidecar.policy.routes import Public
+from sidecar.policy.routes import Outcome, Public
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.integrity.partition_state import PartitionState, cause_of
 from sidecar.store.live.record_cache import RecordCache
@@ -44,7 +45,7 @@ class PendingDecision(msgspec.Struct, frozen=True):
     signed the token (R10). An external token can also require the issuer's keys. ``client``: as in `Question`."""
 
     generation: Generation
-    target: Target | Reason
+    target: Target | OwnTarget | Reason
     claims: Claims | ExternalToken
     client: Address | None = None
 
@@ -91,10 +92,11 @@ class DecisionPoint:
         if generation is None:
             return Decision(Reason.POLICY_UNAVAILABLE, "")
         target = _resolve(generation, question.target)
-        if isinstance(target, Public):
-            return Decision(Reason.PUBLIC, generation.id)
-        if target is Reason.AMBIGUOUS_PATH or target is Reason.BAD_REQUEST:
-            return Decision(target, generation.id)
+        if not isinstance(target, Target):
+            if isinstance(target, Public):
+                return Decision(Reason.PUBLIC, generation.id)
+            if target is Reason.AMBIGUOUS_PATH or target is Reason.BAD_REQUEST:
+                return Decision(target, generation.id)
         credential = question.credential
         if credential.proof is CredentialSource.COOKIE and not question.same_site:
             return Decision(Reason.CROSS_SITE, generation.id)
@@ -160,7 +162,7 @@ class DecisionPoint:
             return None
         return DecisionBasis(decision, generation.id, self._tokens.version, record, since, until)
 
-    def target_of(self, requested: RequestPath | Target) -> Target | Public | Reason:
+    def target_of(self, requested: RequestPath | Target) -> Outcome:
         """Resolve a route or target with the active generation."""
         generation = self._policy.generation
         return Reason.POLICY_UNAVAILABLE if generation is None else _resolve(generation, requested)
@@ -227,7 +229,11 @@ class DecisionPoint:
         return _match_record(claims, record, int(self.clock()))
 
     def _conclude(
-        self, generation: Generation, target: Target | Reason, identity: Identity | Reason, client: Address | None
+        self,
+        generation: Generation,
+        target: Target | OwnTarget | Reason,
+        identity: Identity | Reason,
+        client: Address | None,
     ) -> Decision:
         """Return the decision. Identity precedes target, so that callers without a token cannot probe for paths."""
         if isinstance(identity, Reason):
@@ -235,9 +241,14 @@ class DecisionPoint:
                 identity is Reason.STORE_UNAVAILABLE
             )  # the store's epoch is older than the token's: writes were lost
             return Decision(identity, generation.id, cause=cause_of(PartitionState.REGRESSED) if older else "")
+        if isinstance(target, Target):
+            return self.evaluate(generation, identity, target, client)
+        record = identity.record
         if isinstance(target, Reason):
-            return Decision(target, generation.id, user=identity.record)
-        return self.evaluate(generation, identity, target, client)
+            return Decision(target, generation.id, user=record)
+        if target.is_own(record.account, record.id):
+            return self.evaluate(generation, identity, target.target, client)
+        return not_yours(generation, record.role, target, record)
 
     async def _identify_external(self, external: ExternalToken) -> Identity | Reason:
         if self._outside is None:  # no external issuer is trusted
@@ -245,9 +256,10 @@ class DecisionPoint:
         return await self._outside.identify(external, now=int(self.clock()))
 
 
-def _resolve(generation: Generation, target: RequestPath | Target) -> Target | Public | Reason:
+def _resolve(generation: Generation, target: RequestPath | Target) -> Outcome:
     if isinstance(target, Target):
-        return target
+        own_only = generation.routes.own_only
+        return target_without_path(target) if own_only and target in own_only else target
     return generation.routes.resolve(target.method, target.raw_path)
 
 

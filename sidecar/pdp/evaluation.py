@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
-from sidecar.domain.access import Resource, Subject, Target
+from sidecar.domain.access import OwnTarget, Resource, Subject, Target
 from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, SessionId, Status, UserId, UserRecord
 from sidecar.pdp.decision_point import SHOWN
 from sidecar.pdp.needs_check import FactsClass, class_of, class_of_nothing, decide_need
+from sidecar.pdp.own_paths import not_yours
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.needs.facts import Address
@@ -144,14 +145,47 @@ def evaluate(
     resource: Resource,
     circumstances: Circumstances | None = None,
 ) -> Decision:
-    """Return the decision for a resolved subject. Pure function."""
+    """Return the decision for a resolved subject. Pure function.
+
+    A path with own segments is a user's own, or not; a role has no id. A section's question cannot know a path, so that
+    the cell alone decides it.
+    """
     if isinstance(resolved, Reason):
         return Decision(resolved, generation.id)
-    target = _resolve(generation, action, resource)
+    target = resolve(generation, action, resource)
     if isinstance(target, Public):
         return Decision(Reason.PUBLIC, generation.id, user=resolved.record)
     if isinstance(target, Reason):
         return Decision(target, generation.id, user=resolved.record)
+    if isinstance(target, OwnTarget):
+        if not is_own(target, resolved):
+            return not_yours(generation, resolved.role, target, resolved.record)
+        target = target.target
+    return _decide(generation, resolved, target, circumstances)
+
+
+def for_ones_own(
+    generation: Generation,
+    resolved: ResolvedSubject,
+    action: str,
+    resource: Resource,
+    circumstances: Circumstances | None = None,
+) -> Decision | None:
+    """Return the decision for a user of this role on their own path. None: the path has no own segments."""
+    target = resolve(generation, action, resource)
+    return _decide(generation, resolved, target.target, circumstances) if isinstance(target, OwnTarget) else None
+
+
+def is_own(target: OwnTarget, resolved: ResolvedSubject) -> bool:
+    """Return whether a path is the subject's own. A role has no id: it never is."""
+    record = resolved.record
+    return record is not None and target.is_own(record.account, record.id)
+
+
+def _decide(
+    generation: Generation, resolved: ResolvedSubject, target: Target, circumstances: Circumstances | None
+) -> Decision:
+    """Return the decision of a cell: its rule, then its needs."""
     ruling = decide(generation, resolved.role, target.section, target.action)
     section, named = target.section[:SHOWN], target.action[:SHOWN]
     decision = Decision(ruling.reason, generation.id, ruling.rule, resolved.record, section, named)
@@ -164,7 +198,8 @@ def evaluate(
     return decide_need(generation, requirement, facts, client, role=role, allowed=decision, now=now)
 
 
-def _resolve(generation: Generation, action: str, resource: Resource) -> Outcome:
+def resolve(generation: Generation, action: str, resource: Resource) -> Outcome:
+    """Return the target of a section, or of a route."""
     if resource.kind == SECTION:
         return Target(resource.id, action)
     if resource.kind == ROUTE:

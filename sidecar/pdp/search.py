@@ -6,11 +6,22 @@ compare both over the whole space. Denied entries are omitted, including suspend
 
 from collections.abc import Iterable
 
-from sidecar.domain.access import Resource, Target
-from sidecar.domain.decision import Reason
-from sidecar.domain.users import Member
-from sidecar.pdp.evaluation import ROLE, ROUTE, SECTION, USER, Circumstances, ResolvedSubject, facts_class
+from sidecar.domain.access import OwnTarget, Resource, Target
+from sidecar.domain.users import Member, UserRecord
+from sidecar.pdp.evaluation import (
+    ROLE,
+    ROUTE,
+    SECTION,
+    USER,
+    Circumstances,
+    ResolvedSubject,
+    facts_class,
+    is_own,
+    resolve,
+)
 from sidecar.policy.generation import Generation
+from sidecar.policy.own_segments import ACCOUNT
+from sidecar.policy.own_segments import USER as OWN_USER
 from sidecar.policy.routes import METHODS, Outcome, Public
 
 
@@ -23,11 +34,14 @@ def subjects(
     circumstances: Circumstances | None = None,
 ) -> list[str]:
     """Return the sorted ids of allowed users among ``members``, or of allowed roles. Other kinds: empty."""
-    target = _target(generation, action, resource)
+    found = resolve(generation, action, resource)
+    target = found.target if isinstance(found, OwnTarget) else found
     public = isinstance(target, Public)
     roles = frozenset(generation.roles) if public else _roles_with(generation, target)
 
     def is_met(resolved: ResolvedSubject) -> bool:
+        if isinstance(found, OwnTarget) and not is_own(found, resolved):
+            return False
         return not isinstance(target, Target) or _is_met(generation, resolved, target, circumstances)
 
     if kind == ROLE:
@@ -46,12 +60,16 @@ def resources(
     action: str,
     circumstances: Circumstances | None = None,
 ) -> list[str]:
-    """Return the sorted allowed sections, or paths that the route table names. Other kinds: empty."""
+    """Return the sorted allowed sections, or paths that the route table names. Other kinds: empty.
+
+    A user's own paths are named with the user's ids.
+    """
     cells = met_cells(generation, resolved, circumstances)
     if kind == SECTION:
         return sorted(section for section, name in cells if name == action)
     if kind == ROUTE:
-        return [path for path in named_paths(generation) if _opens(generation, cells, action, path)]
+        paths = named_paths(generation, resolved.record)
+        return [path for path in paths if _opens(generation, resolved, cells, action, path)]
     return []
 
 
@@ -66,18 +84,23 @@ def actions(
     if resource.kind == SECTION:
         return sorted(name for section, name in cells if section == resource.id)
     if resource.kind == ROUTE:
-        return sorted(method for method in METHODS if _opens(generation, cells, method, resource.id))
+        return sorted(method for method in METHODS if _opens(generation, resolved, cells, method, resource.id))
     return []
 
 
-def named_paths(generation: Generation) -> list[str]:
+def named_paths(generation: Generation, record: UserRecord | None = None) -> list[str]:
     """Return the listable paths: each pattern without ``*``, and the root of each ``…/**``. Other paths are infinite in
-    number, so a search omits them; evaluation decides any path."""
+    number, so a search omits them; evaluation decides any path.
+
+    ``record``: the user whose ids replace own segments. Without it, paths with own segments are omitted.
+    """
+    ids = {} if record is None else {ACCOUNT: record.account, OWN_USER: record.id}
+    omitted = {"*", ACCOUNT, OWN_USER} - ids.keys()
     paths = set()
     for route in generation.routes.routes:
         segments = route.segments[:-1] if route.segments[-1:] == ("**",) else route.segments
-        if "*" not in segments:
-            paths.add("/" + "/".join(segments))
+        if omitted.isdisjoint(segments):
+            paths.add("/" + "/".join(ids.get(segment, segment) for segment in segments))
     return sorted(paths)
 
 
@@ -109,16 +132,6 @@ def _is_met(
     return requirement.meets(generation.needs.at(facts.base, client))
 
 
-def _target(generation: Generation, action: str, resource: Resource) -> Outcome:
-    match resource.kind:
-        case "section":
-            return Target(resource.id, action)
-        case "route":
-            return generation.routes.resolve(action, resource.id)
-        case _:
-            return Reason.UNKNOWN_SECTION
-
-
 def _roles_with(generation: Generation, target: Outcome) -> frozenset[str]:
     """Return the roles allowed for the target, including rights of ``member`` and inherited rights."""
     if not isinstance(target, Target):
@@ -127,8 +140,18 @@ def _roles_with(generation: Generation, target: Outcome) -> frozenset[str]:
     return frozenset(role for role, cells in generation.allowed.items() if cell in cells)
 
 
-def _opens(generation: Generation, cells: frozenset[tuple[str, str]], method: str, path: str) -> bool:
-    target = generation.routes.resolve(method, path)
+def _opens(
+    generation: Generation,
+    resolved: ResolvedSubject,
+    cells: frozenset[tuple[str, str]],
+    method: str,
+    path: str,
+) -> bool:
+    target: Outcome = generation.routes.resolve(method, path)
+    if isinstance(target, OwnTarget):
+        if not is_own(target, resolved):
+            return False
+        target = target.target
     if isinstance(target, Target):
         return (target.section, target.action) in cells
     return isinstance(target, Public)

@@ -11,7 +11,8 @@ from sidecar.policy.confusables import described
 from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, suggestion
-from sidecar.policy.route_loader import RouteEntry, check_entries, read_public, read_routes
+from sidecar.policy.own_checks import RouteEntry
+from sidecar.policy.route_loader import check_entries, read_public, read_routes
 from sidecar.policy.routes import Route
 from sidecar.policy.toml_reader import TomlTable, read_toml
 

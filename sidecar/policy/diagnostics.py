@@ -103,6 +103,9 @@ class DiagnosticCode(StrEnum):
     AMBIGUOUS_ROUTE = "ambiguous-route"
     PUBLIC_EVERYTHING = "public-everything"
     PUBLIC_OVER_SECTION = "public-over-section"
+    OWN_SEGMENT = "own-segment"
+    OWN_BYPASS = "own-bypass"
+    UNUSED_OWN = "unused-own"
     # the policy's tests
     DUPLICATE_EXPECTATION = "duplicate-expectation"
     CONTRADICTING_EXPECTATION = "contradicting-expectation"
@@ -145,6 +148,7 @@ _WARNINGS = frozenset(
         DiagnosticCode.UNREACHABLE_RULE,
         DiagnosticCode.UNUSED_ROLE,
         DiagnosticCode.PUBLIC_OVER_SECTION,
+        DiagnosticCode.UNUSED_OWN,
         DiagnosticCode.UNUSED_CONDITION,
         DiagnosticCode.IMPLIED_ALTERNATIVE,
         DiagnosticCode.ADMINISTRATOR_NEED,

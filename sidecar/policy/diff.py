@@ -16,8 +16,8 @@ from sidecar.policy.generation import Generation
 from sidecar.policy.needs.compare import Direction, NeedComparer, NeedWitness
 from sidecar.policy.rename.detect import detect_renames
 from sidecar.policy.rename.names import RenameKind, Renames
-from sidecar.policy.route_regions import regions
-from sidecar.policy.routes import Public
+from sidecar.policy.route_regions import RouteResult, regions
+from sidecar.policy.routes import Public, outcome_text
 
 ALLOW: Final = "allow"
 DENY: Final = "deny"
@@ -50,7 +50,7 @@ class CellChange(msgspec.Struct, frozen=True, rename=_RENAMED, omit_defaults=Tru
 
 
 class RouteChange(msgspec.Struct, frozen=True, rename=_RENAMED):
-    """Changed result of requests. ``before`` and ``after``: ``public``, ``unmatched`` or ``SECTION/ACTION``.
+    """Changed result of requests. ``before`` and ``after``: ``public``, ``unmatched`` or ``[own ]SECTION/ACTION``.
 
     ``path`` is the pattern of the affected paths, except paths that a narrower pattern of either table decides.
     ``opens``: the change allows requests that were denied, which counts as deny→allow (R3).
@@ -159,22 +159,32 @@ class _Comparison:
     def routes(self) -> Iterator[RouteChange]:
         for segments, before, after in regions(self.old.routes, self.new.routes):
             for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD follows GET in both
-                was, now = _name(self._renamed(before.get(method))), _name(after.get(method))
+                was, now = self._renamed(before.get(method)), after.get(method)
                 if was != now:
-                    opens = self._opens(before.get(method), after.get(method))
-                    yield RouteChange(method, "/" + "/".join(segments), was, now, opens)
+                    opens = self._opens(before.get(method), now)
+                    texts = _name(was), _name(now)
+                    if texts[0] == texts[1]:
+                        texts = _name(was, with_places=True), _name(now, with_places=True)
+                    yield RouteChange(method, "/" + "/".join(segments), *texts, opens)
 
-    def _renamed(self, target: Target | Public | None) -> Target | Public | None:
-        return Target(*self.renames.cell(*_pair(target))) if isinstance(target, Target) else target
+    def _renamed(self, result: RouteResult | None) -> RouteResult | None:
+        if result is None or not isinstance(result.target, Target):
+            return result
+        return result._replace(target=Target(*self.renames.cell(*_pair(result.target))))
 
-    def _opens(self, before: Target | Public | None, after: Target | Public | None) -> bool:
-        """Return whether more roles are allowed, or a role with fewer needs."""
+    def _opens(self, before: RouteResult | None, after: RouteResult | None) -> bool:
+        """Return whether more roles are allowed, a role on others' paths, or a role with fewer needs."""
         roles = _allowed_roles(self.new, after)
         if not roles <= {self.renames.role(role) for role in _allowed_roles(self.old, before)}:
             return True
-        if not (self._needs.active and isinstance(before, Target) and isinstance(after, Target)):
+        if before is None or after is None:
             return False
-        found = (self._needs.compare((self.before[role], *_pair(before)), (role, *_pair(after))) for role in roles)
+        if roles and before.own is not None and not before.own.is_kept_by(after.own):
+            return True
+        was, now = before.target, after.target
+        if not (self._needs.active and isinstance(was, Target) and isinstance(now, Target)):
+            return False
+        found = (self._needs.compare((self.before[role], *_pair(was)), (role, *_pair(now))) for role in roles)
         return any(one is not None and one.direction != "narrower" for one in found)
 
 
@@ -185,7 +195,7 @@ def _renamed(comparison: _Comparison, cells: list[CellChange], routes: list[Rout
     for cell in cells if renames else ():
         rest.update((f"role {cell.role}", cell.section, f"{cell.section}/{cell.action}"))
     for route in routes if renames else ():
-        targets = {route.before, route.after}
+        targets = {text.removeprefix("own ").partition(",")[0] for text in (route.before, route.after)}
         rest.update(targets | {target.partition("/")[0] for target in targets})
     moved = _route_counts(new) if renames else Counter[str]()
     for before, after in renames.sections.items():
@@ -217,23 +227,21 @@ def _pair(target: Target) -> tuple[str, str]:
     return target.section, target.action
 
 
-def _name(target: Target | Public | None) -> str:
-    match target:
-        case None:
-            return UNMATCHED
-        case Public.PUBLIC:
-            return PUBLIC
-        case Target(section, action):
-            return f"{section}/{action}"
+def _name(result: RouteResult | None, *, with_places: bool = False) -> str:
+    if result is None:
+        return UNMATCHED
+    if result.own is None:
+        return outcome_text(result.target)
+    return f"own {outcome_text(result.target)}{f', {result.own.text}' if with_places else ''}"
 
 
 _ANONYMOUS = ""
 """Caller without a role. No role has this name."""
 
 
-def _allowed_roles(generation: Generation, target: Target | Public | None) -> frozenset[str]:
+def _allowed_roles(generation: Generation, result: RouteResult | None) -> frozenset[str]:
     """Return the allowed roles, with `_ANONYMOUS` if sign-in is not required."""
-    match target:
+    match None if result is None else result.target:
         case None:
             return frozenset()
         case Public.PUBLIC:

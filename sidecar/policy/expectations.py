@@ -63,7 +63,7 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
 
 
 class RouteTest(msgspec.Struct, frozen=True, gc=False):
-    """Line of routes.csv. ``expected`` is ``public``, ``unmatched`` or ``SECTION/ACTION``."""
+    """Line of routes.csv. ``expected`` is ``public``, ``unmatched``, ``SECTION/ACTION`` or ``own SECTION/ACTION``."""
 
     line: int
     expected: str
@@ -246,15 +246,22 @@ def _read_route_tests(
             yield RouteTest(record.line, expected, method, path)
 
 
+_OWN = "own "
+"""Start of the target of a path with own segments. Its braces are written out in the path."""
+
+
 def _is_expected_target(record: CsvRecord, names: NameChecker) -> bool:
     expected, sections = record.fields[0], names.vocabulary.sections
     if expected in ("public", "unmatched"):
         return True
-    section, slash, action = expected.partition("/")
     line, column = record.at(0)
+    own = _OWN if expected.startswith(_OWN) else ""
+    expected, column = expected.removeprefix(own), column + len(own)
+    section, slash, action = expected.partition("/")
     if expected and not slash:
         if not names.confusable(expected, (line, column), "a target", ("public", "unmatched")):
-            hint = did_you_mean(expected, ("public", "unmatched")) or "write public, unmatched or SECTION/ACTION"
+            near = "" if own else did_you_mean(expected, ("public", "unmatched"))
+            hint = near or f"write {own or 'public, unmatched or '}SECTION/ACTION"
             names.findings.add(Code.INVALID_TARGET, ROUTES, (line, column), f"{quoted(expected)} is not a target", hint)
         return False
     action_at = (line, column + len(section) + 1)

@@ -12,7 +12,7 @@ from sidecar.policy.generation import Generation
 from sidecar.policy.name_checks import ANY
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.needs.rows import example_row
-from sidecar.policy.route_loader import owner
+from sidecar.policy.own_checks import owner
 from sidecar.policy.routes import Route, RouteTable
 from sidecar.policy.rules import Effect
 

@@ -6,13 +6,14 @@ order has no meaning. Public paths are listed by name; a public pattern that mat
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from sidecar.domain.access import Target
 from sidecar.policy.csv_reader import NAME
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
-from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, outcome_text, read_pattern
+from sidecar.policy.own_checks import OwnChecks, RouteEntry, owner, read_own
+from sidecar.policy.own_segments import shape
+from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, read_pattern
 from sidecar.policy.toml_reader import TomlTable
 
 _FILE = "sections.toml"
@@ -20,17 +21,10 @@ MAX_ROUTES = 50_000
 _ONE_BY_ONE = "list the public paths one by one, each with a test in routes.csv"
 
 
-class RouteEntry(NamedTuple):
-    """Route and the position of its path."""
-
-    route: Route
-    at: tuple[int, int]
-
-
 def read_routes(section: str, actions: tuple[str, ...], table: TomlTable) -> Iterator[RouteEntry]:
     """Yield the routes of one section."""
     for entry in table.tables("routes"):
-        entry.known("path", "methods", "action")
+        entry.known("path", "methods", "action", "own")
         action = entry.text("action")
         if action is not None and actions and action not in actions:
             nearest = closest(action, actions)
@@ -43,7 +37,7 @@ def read_routes(section: str, actions: tuple[str, ...], table: TomlTable) -> Ite
 def read_public(root: TomlTable) -> Iterator[RouteEntry]:
     """Yield the routes that need no sign-in."""
     for entry in root.tables("public"):
-        entry.known("path", "methods")
+        entry.known("path", "methods", "own")
         yield from _read_route(entry, PUBLIC)
 
 
@@ -57,7 +51,8 @@ def _read_route(table: TomlTable, target: Target | Public) -> Iterator[RouteEntr
         table.report(Code.INVALID_PATH, "path", f'"{path}": {problem}', hint)
         return
     at = table.document.at((*table.path, "path"))
-    route = Route(path, segments, methods, target, at[0])
+    route = Route(path, segments, methods, target, at[0], is_for_all=table.get("own", required=False) is False)
+    read_own(table, route)
     if _opens_everything(route):
         message = f'a public "{path}" would open all paths outside the sections'
         table.report(Code.PUBLIC_EVERYTHING, "path", message, _ONE_BY_ONE)
@@ -90,27 +85,35 @@ def check_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
     patterns: dict[Segments, RouteEntry] = {}
     index = _Patterns()
     reaching: dict[Segments, list[Route]] = {}
+    own = OwnChecks()
     for entry in entries:
         route = entry.route
+        segments = shape(route.segments)
+        own.add(entry, segments)
         for method in route.methods:
-            first = taken.setdefault((route.segments, method), route)
-            if first is not route:
+            first = taken.setdefault((segments, method), route)
+            if first is not route and first.segments == route.segments:
                 message = f"{method} {route.path} already belongs to {owner(first)}, by line {first.line}"
                 findings.add(Code.DUPLICATE_ROUTE, _FILE, entry.at, message, "a request has one route")
-        if route.segments not in patterns:
-            patterns[route.segments] = entry
-            for other in index.overlapping(route.segments):
-                _check_pair(patterns[other], entry, reaching, findings)
-            index.add(route.segments)
+        if segments not in patterns:
+            patterns[segments] = entry
+            for other in index.overlapping(segments):
+                _check_pair(patterns[other], entry, reaching, own, findings)
+            index.add(segments)
+    own.report(findings)
     for segments, inner in reaching.items():
-        wide, narrow = patterns[segments], inner[0]
+        wide, narrow = patterns[shape(segments)], inner[0]
         more = f" and {len(inner) - 1} more" if len(inner) > 1 else ""
         message = f"the public {wide.route.path} contains {narrow.path} of {owner(narrow)}, line {narrow.line}{more}"
         findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, _ONE_BY_ONE)
 
 
 def _check_pair(
-    earlier: RouteEntry, later: RouteEntry, reaching: dict[Segments, list[Route]], findings: DiagnosticSink
+    earlier: RouteEntry,
+    later: RouteEntry,
+    reaching: dict[Segments, list[Route]],
+    own: OwnChecks,
+    findings: DiagnosticSink,
 ) -> None:
     """Check two overlapping patterns. ``later`` is further down in the file."""
     if contains(earlier.route.segments, later.route.segments):
@@ -122,6 +125,7 @@ def _check_pair(
         message = f"{later.route.path} and {first.path} of line {first.line} share paths, and neither is more specific"
         findings.add(Code.AMBIGUOUS_ROUTE, _FILE, later.at, message, "make one of them more specific")
         return
+    own.nested(shape(wide.segments), shape(narrow.segments))
     if wide.target is PUBLIC and narrow.target is not PUBLIC and not _opens_everything(wide):
         reaching.setdefault(wide.segments, []).append(narrow)
 
@@ -129,11 +133,6 @@ def _check_pair(
 def _opens_everything(route: Route) -> bool:
     """Return whether a public pattern has no literal segment. `_read_route` rejects it."""
     return route.target is PUBLIC and route.segments[-1:] == ("**",) and set(route.segments) <= {"*", "**"}
-
-
-def owner(route: Route) -> str:
-    """Return ``billing/view`` or ``public``."""
-    return outcome_text(route.target)
 
 
 @dataclass(slots=True)

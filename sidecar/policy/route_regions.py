@@ -7,7 +7,8 @@ new one. Within a region, all requests of one method have the same result, so on
 Witness: take any path ``w`` of the region. Replace each segment that neither pattern names by a segment that no pattern
 of either table names. Call the result ``g``. A pattern that matches ``g`` has ``*`` or ``**`` at the replaced segments,
 so it matches ``w`` too; and ``a`` and ``b`` still match ``g``. Patterns of one table never cross (R2), so the narrowest
-match of ``w`` is also the narrowest match of ``g``. Therefore ``g`` is in the region of ``w``.
+match of ``w`` is also the narrowest match of ``g``. Therefore ``g`` is in the region of ``w``. An own segment matches
+like ``*``; the callers that it allows are a part of the result.
 
 Length: ``g`` is determined by its region and its length. One segment more than the longest pattern is sufficient,
 because further segments match the same ``**`` and nothing else.
@@ -18,22 +19,32 @@ meets each region. If other patterns decide all ``g`` of a pair, the pair has no
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
+from typing import NamedTuple
 
 from sidecar.domain.access import Target
+from sidecar.policy.own_segments import STARS, OwnSegments
 from sidecar.policy.routes import METHODS, Node, Public, Route, RouteTable, Segments
 
 UNDECLARED = "~~~"
 """Start of the witness segment that no pattern names. Lengthened until this is true."""
 
-Methods = Mapping[str, Target | Public]
-"""Method → target, for one pattern."""
+
+class RouteResult(NamedTuple):
+    """Result of a request for one pattern and method: the target, and the own segments that the path must have."""
+
+    target: Target | Public
+    own: OwnSegments | None = None
+
+
+Methods = Mapping[str, RouteResult]
+"""Method → result, for one pattern."""
 
 Pair = tuple[Segments | None, Segments | None]
 """Deciding pattern of the old and of the new table; None for no match."""
 
 
 def regions(old: RouteTable, new: RouteTable) -> Iterator[tuple[Segments, Methods, Methods]]:
-    """Yield the regions with a changed target: pattern, old targets and new targets by method."""
+    """Yield the regions with a changed result: pattern, old results and new results by method."""
     before, after = _patterns(old), _patterns(new)
     undeclared = UNDECLARED
     named = {segment for pattern in (*before, *after) for segment in pattern}
@@ -51,10 +62,11 @@ def regions(old: RouteTable, new: RouteTable) -> Iterator[tuple[Segments, Method
                 break
 
 
-def _patterns(table: RouteTable) -> dict[Segments, dict[str, Target | Public]]:
-    patterns: dict[Segments, dict[str, Target | Public]] = {}
+def _patterns(table: RouteTable) -> dict[Segments, dict[str, RouteResult]]:
+    patterns: dict[Segments, dict[str, RouteResult]] = {}
     for route in table.routes:
-        patterns.setdefault(route.segments, {}).update(dict.fromkeys(route.methods, route.target))
+        result = RouteResult(route.target, route.own)
+        patterns.setdefault(route.segments, {}).update(dict.fromkeys(route.methods, result))
     return patterns
 
 
@@ -84,7 +96,7 @@ def _overlapping(root: Node, pattern: Segments) -> Iterator[Segments]:
         for node in level:
             yield from _ending(node.rest)
             literals = node.literals
-            following += literals.values() if segment == "*" else [literals[segment]] if segment in literals else []
+            following += literals.values() if segment in STARS else [literals[segment]] if segment in literals else []
             if node.star is not None:
                 following.append(node.star)
         level = following
@@ -115,14 +127,21 @@ def _intersection(one: Segments | None, other: Segments | None) -> Segments:
         return one or other or ()
     open_ended = one[-1:] == other[-1:] == ("**",)
     heads = [pattern[:-1] if pattern[-1:] == ("**",) else pattern for pattern in (one, other)]
-    segments = tuple(b if a == "*" else a for a, b in zip_longest(*heads, fillvalue="*"))
+    segments = tuple(_narrower(a, b) for a, b in zip_longest(*heads, fillvalue="*"))
     return (*segments, "**") if open_ended else segments
+
+
+def _narrower(one: str, other: str) -> str:
+    """Return a segment of paths that match both. Different own segments become ``*``."""
+    if one not in STARS or one == other:
+        return one
+    return "*" if other in STARS else other
 
 
 def _witnesses(pattern: Segments, undeclared: str, longest: int) -> Iterator[str]:
     """Yield the paths ``g`` of the module's proof, one per length."""
     head = pattern[:-1] if pattern[-1:] == ("**",) else pattern
-    path = "".join(f"/{undeclared if segment == '*' else segment}" for segment in head)
+    path = "".join(f"/{undeclared if segment in STARS else segment}" for segment in head)
     lengths = longest - len(head) if head != pattern else 0
     for more in range(lengths + 1):
         yield path + f"/{undeclared}" * more or "/"

@@ -12,8 +12,10 @@ from enum import Enum
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from sidecar.domain.access import Target
+from sidecar.domain.access import OwnTarget, Target
 from sidecar.domain.decision import Reason
+from sidecar.policy.diagnostics import closest
+from sidecar.policy.own_segments import OWN, STARS, OwnSegments, own_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 """Methods that a route can list. HEAD is authorised as GET and is valid only together with it."""
@@ -27,15 +29,17 @@ class Public(Enum):
 
 PUBLIC: Final = Public.PUBLIC
 
-Outcome = Target | Public | Reason
+Outcome = Target | OwnTarget | Public | Reason
 Segments = tuple[str, ...]
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """Return ``public``, ``SECTION/ACTION`` or ``unmatched``. Ambiguous paths are ``unmatched``: both are denied."""
+    """Return ``public``, ``[own ]SECTION/ACTION`` or ``unmatched``, which includes ambiguous paths."""
     match outcome:
         case Target(section, action):
             return f"{section}/{action}"
+        case OwnTarget(target):
+            return f"own {target.section}/{target.action}"
         case Public.PUBLIC:
             return "public"
         case _:
@@ -130,10 +134,13 @@ def read_pattern(path: str) -> Segments | str:
         problem = _segment_problem(segment, last=index == len(segments) - 1)
         if problem:
             return problem
-    return segments
+    double = next((one for one in OWN if segments.count(one) > 1), None)
+    return segments if double is None else f'"{double}" stands in more than one segment: write it once'
 
 
 def _segment_problem(segment: str, *, last: bool) -> str | None:
+    if segment in OWN:
+        return None
     if segment in ("*", "**"):
         return "** is allowed only at the end: write * for one segment" if segment == "**" and not last else None
     if not segment:
@@ -141,7 +148,11 @@ def _segment_problem(segment: str, *, last: bool) -> str | None:
     if segment in (".", ".."):
         return f'requests with the segment "{segment}" are always denied: write the path without it'
     if segment[0] in ":{<":
-        return f'"{segment}" would be matched literally: write * for one segment of any name'
+        near = closest(segment.strip(":{}<>"), (one.strip("{}") for one in OWN))
+        own = f"{{{near}}} for the caller's own id" if near else "{account} or {user} for the caller's own id"
+        return f'"{segment}" would be matched literally: write {own}, * for any name'
+    if any(one in segment for one in OWN):
+        return f'"{segment}" has more than the own segment: write nothing else between its slashes'
     if "*" in segment:
         return "* matches a whole segment, ** all the rest: write nothing else in that segment"
     unfit = next((character for character in segment if not _LITERAL.fullmatch(character)), None)
@@ -149,7 +160,7 @@ def _segment_problem(segment: str, *, last: bool) -> str | None:
 
 
 def contains(wide: Segments, narrow: Segments) -> bool:
-    """Return whether each path of ``narrow`` is also a path of ``wide``."""
+    """Return whether each path of ``narrow`` is also a path of ``wide``, for some caller."""
     if wide and wide[-1] == "**":
         head = wide[:-1]
         body = narrow[:-1] if narrow and narrow[-1] == "**" else narrow
@@ -160,7 +171,7 @@ def contains(wide: Segments, narrow: Segments) -> bool:
 
 
 def _covers(wide: str, narrow: str) -> bool:
-    return wide in ("*", narrow)
+    return wide == narrow or wide in STARS
 
 
 # -- route table -------------------------------------------------------------------------------------------------------
@@ -168,18 +179,29 @@ def _covers(wide: str, narrow: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Entry of sections.toml. ``line`` is the line of its path."""
+    """Entry of sections.toml. ``line`` is the line of its path.
+
+    ``own``: the own segments among ``segments``. ``is_for_all``: the entry has ``own = false``.
+    """
 
     path: str
     segments: Segments
     methods: tuple[str, ...]
     target: Target | Public
     line: int
+    is_for_all: bool = False
+    own: OwnSegments | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "own", own_of(self.segments))  # derived, so that no constructor omits it
 
 
 @dataclass(slots=True)
 class Node:
-    """Node in the tree of patterns. ``here``: routes that end at the node; ``rest``: routes with ``**`` below it."""
+    """Node in the tree of patterns. ``here``: routes that end at the node; ``rest``: routes with ``**`` below it.
+
+    ``star``: below ``*`` and below own segments.
+    """
 
     literals: dict[str, "Node"] = field(default_factory=dict)
     star: "Node | None" = None
@@ -188,12 +210,17 @@ class Node:
 
 
 class RouteTable:
-    """Routes of one generation, compiled once and immutable afterwards."""
+    """Routes of one generation, compiled once and immutable afterwards.
 
-    __slots__ = ("root", "routes")
+    ``own_only``: targets whose routes all have own segments.
+    """
+
+    __slots__ = ("own_only", "root", "routes")
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self.routes = tuple(routes)
+        own, others = ({one.target for one in self.routes if (one.own is None) is plain} for plain in (False, True))
+        self.own_only = frozenset(own - others)
         self.root = Node()
         for route in self.routes:
             self._add(route)
@@ -201,7 +228,7 @@ class RouteTable:
     def _add(self, route: Route) -> None:
         node, rest = self.root, route.segments[-1:] == ("**",)
         for segment in route.segments[:-1] if rest else route.segments:
-            if segment == "*":
+            if segment in STARS:
                 node.star = node = node.star or Node()
             else:
                 node = node.literals.setdefault(segment, Node())
@@ -216,7 +243,7 @@ class RouteTable:
             node.here = methods
 
     def resolve(self, method: str, raw_path: str) -> Outcome:
-        """Return the target of a request, or the denial reason.
+        """Return the target of a request, or the denial reason. `OwnTarget`: the caller's ids decide.
 
         ``raw_path`` is percent-encoded and has no query. The method is case-sensitive.
         """
@@ -227,7 +254,9 @@ class RouteTable:
         if methods is None:
             return Reason.UNMATCHED_PATH
         route = methods.get(method)
-        return Reason.UNMATCHED_PATH if route is None else route.target
+        if route is None:
+            return Reason.UNMATCHED_PATH
+        return route.target if route.own is None else _own_target(route, route.own, segments)
 
     def methods_at(self, raw_path: str) -> tuple[str, ...]:
         """Return the methods of the deciding pattern; empty if no pattern matches."""
@@ -239,6 +268,11 @@ class RouteTable:
         segments = path_segments(raw_path)
         methods = None if segments is None else _most_specific(self.root, segments, 0)
         return None if methods is None else methods.get(method)
+
+
+def _own_target(route: Route, own: OwnSegments, segments: list[str]) -> Outcome:
+    """Return the target with its own segments. A public path has no caller, and is not compiled with one."""
+    return own.target_in(route.target, segments) if isinstance(route.target, Target) else Reason.UNMATCHED_PATH
 
 
 def _most_specific(node: Node, segments: list[str], index: int) -> Mapping[str, Route] | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sidecar.domain.access import Target
+from sidecar.domain.access import OwnTarget, Target
 from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
 from sidecar.policy.decision_table import Cell, Ruling
@@ -25,11 +25,12 @@ from sidecar.policy.expectations import (
     TestResults,
 )
 from sidecar.policy.generation import Generation
-from sidecar.policy.missing_rows import missing_expectations, missing_route_tests
+from sidecar.policy.missing_rows import example_request, missing_expectations, missing_route_tests
 from sidecar.policy.name_checks import ANY
 from sidecar.policy.needs import lines as needs_file
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.needs.rows import blocking_lines, example_row, unrelated_names
+from sidecar.policy.own_segments import OWN
 from sidecar.policy.routes import Route, outcome_text
 from sidecar.policy.rules import FILE, Effect
 
@@ -173,8 +174,11 @@ def _failed_routes(generation: Generation, suite: Suite, findings: DiagnosticSin
     causes: dict[tuple[str, str], list[tuple[RouteTest, str]]] = {}
     for test in suite.routes:
         outcome = generation.routes.resolve(test.method, test.path)
+        foreign = isinstance(outcome, OwnTarget) and not outcome.is_own(*OWN)  # a test has the braces in their places
         got = outcome_text(outcome)
-        if got != test.expected:
+        if foreign:
+            yield FailedTest(test, _report_foreign(generation, test, got, findings))
+        elif got != test.expected:
             note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
             causes.setdefault((test.expected, got + note), []).append((test, got))
             yield FailedTest(test, got)
@@ -184,6 +188,17 @@ def _failed_routes(generation: Generation, suite: Suite, findings: DiagnosticSin
         hint = f"fix the routes of sections.toml, or write {got} here"
         places = [(one.line, 1) for one, _ in same[1:]]
         findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, hint, places)
+
+
+def _report_foreign(generation: Generation, test: RouteTest, outcome: str, findings: DiagnosticSink) -> str:
+    """Report a test whose path has other ids in the places of own segments. Returns the result of the test."""
+    got = outcome if outcome != test.expected else Reason.NOT_YOURS.value
+    route = generation.routes.route_of(test.method, test.path)
+    example = f", with the braces written out, as in {example_request(generation.routes, route)[1]}" if route else ""
+    message = f"{test.method} {test.path}: expected {test.expected}, got {got}"
+    hint = f"fix the routes of sections.toml, or write {outcome} here{example}"
+    findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, hint)
+    return got
 
 
 # -- gaps --------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
-from sidecar.policy.route_loader import RouteEntry, check_entries
+from sidecar.policy.own_checks import RouteEntry
+from sidecar.policy.route_loader import check_entries
 from sidecar.policy.routes import METHODS, PUBLIC, Route, RouteTable, contains, read_pattern
 
 

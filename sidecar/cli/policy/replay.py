@@ -27,7 +27,7 @@ OF_THE_POLICY = OF_NEEDS | {
 }
 """Reasons of the decision table and of needs. All others (tokens, paths, outages) do not depend on the rules."""
 
-OF_ROUTES = {Reason.PUBLIC, Reason.UNMATCHED_PATH, Reason.AMBIGUOUS_PATH}
+OF_ROUTES = {Reason.PUBLIC, Reason.UNMATCHED_PATH, Reason.AMBIGUOUS_PATH, Reason.NOT_YOURS}
 """Reasons of the routes. They depend on path and method, and a decision log holds neither."""
 
 REASONS = frozenset(reason.value for reason in Reason)

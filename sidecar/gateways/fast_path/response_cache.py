@@ -12,16 +12,18 @@ from typing import Final
 
 import msgspec
 
-from sidecar.domain.access import Question, Target
+from sidecar.domain.access import OwnTarget, Question, Target
 from sidecar.domain.caching import FifoCache, SeenBefore, SizedFifoCache
 from sidecar.domain.decision import Decision
+from sidecar.domain.users import UserRecord
 from sidecar.gateways.adapter import GatewayRequest
-from sidecar.gateways.ext_authz import log_entry_for, target_of
+from sidecar.gateways.ext_authz import log_entry_for, outcome_of
 from sidecar.gateways.fast_path.request_head import UriParts
 from sidecar.http.context import AppContext
 from sidecar.http.denial_causes import Cause
 from sidecar.http.server.prepared_response import PreparedResponse
 from sidecar.pdp.decision_basis import DecisionBasis
+from sidecar.policy.routes import Outcome
 from sidecar.telemetry.check_recorder import LogEntryTemplate
 
 MAX_RESPONSES: Final = 16_384
@@ -69,7 +71,7 @@ class CachedResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class RequestTemplate(msgspec.Struct, frozen=True, gc=False):
-    """Cached request that ignores its URI.
+    """Cached request that ignores its URI. It has the responses of one user, at least one.
 
     ``hole``: position of the URI header. Responses are keyed by section and action.
     """
@@ -107,7 +109,9 @@ class ResponseCache:
         known = self.templates.get(template)
         if known is None:
             return None
-        target = target_of(app, known.with_uri(uri))
+        target = outcome_of(app, known.with_uri(uri))
+        if not isinstance(target, Target):
+            target = own_target(target, next(iter(known.responses.values())).basis.record)
         return None if target is None else known.responses.get(target)
 
     def alias(self, head: bytes, answer: CachedResponse) -> None:
@@ -149,8 +153,11 @@ class ResponseCache:
         answer = CachedResponse(basis, prepared, log_entry_for(app, label, decision), cause, label)
         if again:
             self._keep_answer(key, answer)
-        if page is not None and isinstance(target := app.pdp.target_of(question.target), Target):
-            self._keep_frame(page, call, target, answer)
+        if page is not None:
+            found = app.pdp.target_of(question.target)
+            target = found if isinstance(found, Target) else own_target(found, decision.user)
+            if target is not None:
+                self._keep_frame(page, call, target, answer)
 
     def _keep_answer(self, key: Hashable, answer: CachedResponse) -> None:
         self.responses.set(key, answer, _size(key) + _weight(answer))
@@ -170,6 +177,13 @@ class ResponseCache:
             answers = {**others, **answers}
         size = _size(template) + _size(headers) + sum(map(_weight, answers.values()))
         self.templates.set(template, RequestTemplate(call, holes[0], answers), size)
+
+
+def own_target(outcome: Outcome | None, record: UserRecord) -> Target | None:
+    """Return the target of a path with own segments that are this user's. None: another's path, or no target."""
+    if isinstance(outcome, OwnTarget) and outcome.is_own(record.account, record.id):
+        return outcome.target
+    return None
 
 
 def _weight(answer: CachedResponse) -> int:
