@@ -17,6 +17,7 @@ from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.tokens.verify import Verifier
 from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, app, user
 from tests.policy.needs_policies import CONDITIONS, with_needs
+from tests.policy.own_policies import with_own
 
 BOB = user("b", "accountant").id
 TOTP = FactorId("totp_" + "a" * 16)
@@ -24,9 +25,10 @@ PASSKEY = FactorId("passkey_" + "b" * 16)
 PASSWORD = Proof(Method.PASSWORD, "", NOW)
 
 
-def policy_with(lines: str, conditions: str = CONDITIONS) -> Generation:
-    """Return the shipped policy with these lines of needs.csv."""
+def policy_with(lines: str, conditions: str = CONDITIONS, *, own: bool = False) -> Generation:
+    """Return the shipped policy with these lines of needs.csv. ``own``: with own paths."""
     files: Mapping[str, bytes] = read_policy_files(*packaged()).files
+    files = with_own(files) if own else files
     found = compile_policy(with_needs(files, lines, "", conditions), proof=ProofScope.NONE)
     assert found.draft is not None, found.diagnostics
     return found.draft

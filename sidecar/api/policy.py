@@ -13,6 +13,7 @@ import msgspec
 from sidecar.api.serializers import rfc3339, when
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserId, UserRecord
+from sidecar.gateways.adapter import MAX_PATH
 from sidecar.http.endpoint import Endpoint, RequirePermission
 from sidecar.http.policy_schemas import (
     ActivePolicySummary,
@@ -34,6 +35,7 @@ from sidecar.pdp.preview import MAX_BODY, PreviewBusy, PreviewResult, PreviewToo
 from sidecar.policy.decision_table import Cell, Ruling
 from sidecar.policy.diagnostics import FILES
 from sidecar.policy.explain import explain, explain_person
+from sidecar.policy.explain_request import explain_request, path_problem
 from sidecar.policy.explained import Explained, to_explained, to_person
 from sidecar.policy.needs.table import Needs
 from sidecar.store.outcomes import NoAccount
@@ -46,6 +48,7 @@ CELLS_WITH_NEEDS_AT_ONCE: Final = 50
 """As above for a policy with needs. Each cell is compared with up to 200 lines."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
+Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH, description="Percent-encoded, without query")]
 
 
 # -- the active policy
@@ -116,13 +119,15 @@ def _shown(cell: Cell, ruling: Ruling, needs: Needs) -> CellShown:
 
 
 class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Query of an explanation.
+    """Query of an explanation: ``section`` and ``action``, or ``method`` and ``path`` of a request.
 
     ``user``: id or e-mail in the caller's account. Without ``user`` and ``role``: the caller.
     """
 
-    section: Name
-    action: Name
+    section: Name | None = None
+    action: Name | None = None
+    method: Name | None = None
+    path: Path | None = None
     user: Name | None = None
     role: Name | None = None
 
@@ -132,17 +137,38 @@ async def why(call: Request[None]) -> Response | Problem:
     try:
         query = msgspec.convert(dict(call.query), ExplainQuery)
     except msgspec.ValidationError as error:
-        return Problem(Code.BAD_REQUEST, f"give section, action, and user or role: {error}")
+        return Problem(Code.BAD_REQUEST, f"give {_SUBJECTS}, and user or role: {error}")
     if query.user is not None and query.role is not None:
         return Problem(Code.BAD_REQUEST, "give user or role, not both")
-    if query.role is not None:
-        if query.role not in call.policy.roles:
-            return refusal(unknown(call.policy, query.role))
-        return Response(200, to_explained(explain(call.policy, query.role, query.section, query.action)))
-    record = call.caller.record if query.user is None else await _user(call, query.user)
-    if record is None:
-        return not_found("user")
-    return Response(200, to_explained(explain_person(call.policy, record, query.section, query.action)))
+    wrong = _query_problem(query)
+    if wrong:
+        return Problem(Code.BAD_REQUEST, wrong)
+    record = None
+    if query.role is None:
+        record = call.caller.record if query.user is None else await _user(call, query.user)
+        if record is None:
+            return not_found("user")
+    elif query.role not in call.policy.roles:
+        return refusal(unknown(call.policy, query.role))
+    role = query.role or (record.role if record else "")
+    if query.path is not None and query.method is not None:
+        found = explain_request(call.policy, role, query.method, query.path, person=record)
+    elif record is None:
+        found = explain(call.policy, role, query.section or "", query.action or "")
+    else:
+        found = explain_person(call.policy, record, query.section or "", query.action or "")
+    return Response(200, to_explained(found))
+
+
+_SUBJECTS: Final = "section and action, or method and path"
+
+
+def _query_problem(query: ExplainQuery) -> str:
+    """Return the fault of a query; empty if it names one cell or one request."""
+    cell, request = (query.section, query.action), (query.method, query.path)
+    if (None in cell) is (None in request) or any(cell if None in cell else request):
+        return f"give {_SUBJECTS}"
+    return "" if query.path is None else path_problem(query.path)
 
 
 async def _user(call: Request[None], named: str) -> UserRecord | None:

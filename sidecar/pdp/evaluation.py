@@ -164,7 +164,7 @@ def evaluate(
     return _decide(generation, resolved, target, circumstances)
 
 
-def for_ones_own(
+def evaluate_own(
     generation: Generation,
     resolved: ResolvedSubject,
     action: str,

@@ -18,6 +18,8 @@ from sidecar.policy.expectations import EXPECTATIONS
 from sidecar.policy.generation import Generation
 from sidecar.policy.needs.lines import NeedLine
 from sidecar.policy.needs.rows import lacking
+from sidecar.policy.route_notes import RequestMatch, own_routes
+from sidecar.policy.routes import Route
 from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, ways_up
 
 
@@ -66,7 +68,10 @@ class Explanation:
 
     ``person``: the user, if the explanation is for a user. For a user without access, ``ruling`` is that denial and
     ``edits_to_flip`` is empty; ``rule`` and ``path`` still explain the role. ``hint``: suggestion for an undeclared
-    name.
+    name, or the reason why no route decides a request.
+
+    ``request``: of an explanation by method and path. ``own_routes``: routes of the cell with own segments, if the
+    explanation is of the cell. ``note``: for a role, the decision of a user's own path.
     """
 
     generation: str
@@ -87,11 +92,14 @@ class Explanation:
     needs: tuple[NeedLine, ...] = ()
     unmet: tuple[str, ...] = ()
     sign_in: bool = False
+    request: RequestMatch | None = None
+    own_routes: tuple[Route, ...] = ()
+    note: str = ""
 
     @property
     def allowed(self) -> bool:
-        """Return whether a rule allows the cell and its needs are met."""
-        return self.ruling.allowed and not self.unmet
+        """Return whether a rule allows the cell and its needs are met, or a request is public."""
+        return (self.ruling.allowed or self.ruling.reason is Reason.PUBLIC) and not self.unmet
 
 
 def explain_person(
@@ -135,7 +143,8 @@ def explain(generation: Generation, role: str, section: str, action: str, met: C
     path = () if rule is None else _links(generation, role, rule.role)
     found = Explanation(generation.id, role, section, action, ruling, rule, path, roles=able)
     if _is_declared(generation, role, section, action):
-        found = replace(found, needs=generation.needs.lines_of(role, section, action))
+        own, note = own_routes(generation.routes, section, action)
+        found = replace(found, needs=generation.needs.lines_of(role, section, action), own_routes=own, note=note)
     if ruling.allowed:
         unmet = lacking(generation.needs, found.needs, met)
         sign_in = all(generation.needs.conditions[name].by_sign_in for name in unmet)

@@ -9,11 +9,13 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.users import Status, UserRecord
 from sidecar.policy.explain import Edit, EditKind, Explanation
 from sidecar.policy.needs.lines import NeedLine
+from sidecar.policy.route_notes import RequestMatch, route_id, route_text
 from sidecar.policy.rules import Inheritance, Rule
 
 SHOWN_CELLS: Final = 20
 """Maximum number of cells of ``side_effects``, and of ``expectations``. The count of the former covers all of them."""
 
+RouteLine = Annotated[str, msgspec.Meta(description="policy/sections.toml:LINE")]
 Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE, or of another file")]
 
 
@@ -58,14 +60,31 @@ class Person(msgspec.Struct, frozen=True):
     status: Status
 
 
+class RequestShown(msgspec.Struct, frozen=True):
+    """Request that is explained, and its deciding route, null if there is none.
+
+    ``target``: ``public``, ``unmatched``, ``SECTION/ACTION``, or ``own SECTION/ACTION`` for a path with own segments.
+    """
+
+    method: str
+    path: str
+    target: str
+    route: RouteLine | None
+    pattern: str | None
+
+
 class Explained(msgspec.Struct, frozen=True, omit_defaults=True):
     """Explanation of a decision.
 
     ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``edits`` (of policy.csv): of a denial.
     ``expectations``: the edits of expectations.csv that ``edits`` require. ``roles``: the allowed roles.
-    ``hint``: the closest declared name, for a section or action that is not declared.
+    ``hint``: the closest declared name, for a section or action that is not declared; for a request without a route the
+    reason.
     ``needs``: the lines of needs.csv for the cell. ``unmet``: conditions that would do, if only needs deny; ``sign_in``
     then means that signing in meets all of them.
+    ``request``: of an explanation by method and path; ``section`` and ``action`` are empty if no section has it.
+    ``own``: routes of the cell with own segments; ``note`` then names the checks that cannot know the path. For a role
+    on a path with own segments, ``note`` is the decision for one's own.
     A user who is denied by status gets that reason; ``rule`` and ``path`` then describe the role's permission.
     """
 
@@ -89,6 +108,9 @@ class Explained(msgspec.Struct, frozen=True, omit_defaults=True):
     unmet: list[str] = []
     sign_in: bool = False
     expectations: list[EditShown] = []
+    request: RequestShown | None = None
+    own: list[LineShown] = []
+    note: str = ""
 
 
 _MISMATCHES: Final[tuple[Literal["role", "action"], ...]] = ("role", "action")
@@ -135,7 +157,16 @@ def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged)
         unmet=list(found.unmet),
         sign_in=found.sign_in,
         expectations=[changed(edit) for edit in found.test_edits[:SHOWN_CELLS]],
+        request=None if found.request is None else _request(found.request, name_of),
+        own=[LineShown(name_of(route_id(route)), route_text(route)) for route in found.own_routes],
+        note=found.note,
     )
+
+
+def _request(request: RequestMatch, name_of: Callable[[str], str]) -> RequestShown:
+    route = request.route
+    where, pattern = (None, None) if route is None else (name_of(route_id(route)), route.path)
+    return RequestShown(request.method, request.path, request.target, where, pattern)
 
 
 def to_person(record: UserRecord) -> Person:

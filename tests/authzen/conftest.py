@@ -49,6 +49,7 @@ from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
 from tests.conftest import PATIENT
 from tests.pdp_fixture import at_once
+from tests.policy.own_policies import with_own
 
 URL = "https://sidecar.example"
 OPERATOR = Actor.operator()
@@ -65,9 +66,9 @@ MORE_RULES = b"p, marketer, media-library, manage, deny\n"
 
 @pytest.fixture(scope="session")
 def generation() -> Generation:
-    """Compile the shipped policy with a public path of one free segment, and a deny that overrides an allow."""
+    """Compile the shipped policy with a public path of one free segment, an overriding deny, and own paths."""
     directory, model = packaged()
-    files = dict(read_policy_files(directory, model).files)
+    files = with_own(read_policy_files(directory, model).files)
     files["sections.toml"] += MORE_SECTIONS
     files["routes.csv"] += MORE_ROUTES
     files["policy.csv"] += MORE_RULES

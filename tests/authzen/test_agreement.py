@@ -24,18 +24,36 @@ STRAY = [
 FOREIGN = ("OPTIONS", "TRACE", "get", "")
 
 
-def space(generation: Generation) -> list[tuple[str, Resource]]:
-    """Every action on every resource that has one, and some without."""
+def own_paths(account: str, uid: str) -> list[str]:
+    """Return paths with these ids in the places of own segments."""
+    return [
+        f"/accounts/{account}/invoices/1",
+        f"/accounts/{account}/invoices/terms",
+        f"/accounts/{account}/users/{uid}",
+        f"/accounts/%61{account[1:]}/invoices",
+        f"/accounts/{account.upper()}/invoices",
+        f"/reports/{uid}/",
+        f"/reports/{account}",
+    ]
+
+
+NOBODYS = own_paths("acc_zzzzzzzzzzzz", "usr_zzzzzzzzzzzz_zzzzzzzzzzzz")
+
+
+def space(generation: Generation, *more: str) -> list[tuple[str, Resource]]:
+    """Every action on every resource that has one, and some without. ``more``: further paths."""
     names = sorted({action for section in generation.sections.values() for action in section.actions} | {"fly"})
     cells = [(action, Resource("section", section)) for section in (*generation.sections, "x") for action in names]
-    paths = [*named_paths(generation), *STRAY]
+    paths = [*named_paths(generation), *STRAY, *NOBODYS, *more]
     return cells + [(method, Resource("route", path)) for path in paths for method in (*METHODS, *FOREIGN)]
 
 
 async def test_subject_search_is_evaluation_over_the_whole_space(town: AccountsFixture, generation: Generation) -> None:
     members = (await town.people.users.roster(town.acme)).members
     assert {member.record.status.value for member in members} == {"active", "suspended", "invited"}
-    for action, resource in space(generation):
+    others = own_paths(town.users["eve"].account, town.users["eve"].id)
+    paths = [path for member in members for path in own_paths(town.acme, member.record.id)]
+    for action, resource in space(generation, *dict.fromkeys(paths), *others):
         expected = sorted(
             member.record.id
             for member in members
@@ -46,6 +64,24 @@ async def test_subject_search_is_evaluation_over_the_whole_space(town: AccountsF
             role for role in generation.roles if evaluate(generation, ResolvedSubject(role), action, resource).allowed
         ]
         assert subjects(generation, "role", action, resource, ()) == sorted(roles), (action, resource)
+
+
+async def test_a_users_searches_are_evaluation_of_own_paths(town: AccountsFixture, generation: Generation) -> None:
+    """By user, not by role: one's own paths are named with one's own ids, and nobody else's."""
+    everybody = [resolve_record(town.users[name]) for name in ("ada", "anna", "dev", "mark", "eve")]
+    paths = {path for user in everybody for path in named_paths(generation, user.record)}  # type: ignore[union-attr]
+    for user in everybody:
+        assert isinstance(user, ResolvedSubject) and user.record is not None
+        mine = named_paths(generation, user.record)
+        assert {f"/accounts/{user.record.account}/invoices", f"/reports/{user.record.id}"} <= set(mine)
+        for method in (*METHODS, *FOREIGN):
+            allowed = {p for p in paths if evaluate(generation, user, method, Resource("route", p)).allowed}
+            assert resources(generation, "route", user, method) == sorted(allowed & set(mine))
+            foreign = {p for p in allowed - set(mine) if "usr_" in p or "acc_" in p}
+            assert not foreign, foreign
+        for path in (*paths, *STRAY):
+            expected = [m for m in METHODS if evaluate(generation, user, m, Resource("route", path)).allowed]
+            assert actions(generation, user, Resource("route", path)) == sorted(expected)
 
 
 def test_resource_search_is_evaluation_over_the_whole_space(generation: Generation) -> None:
@@ -65,7 +101,7 @@ def test_resource_search_is_evaluation_over_the_whole_space(generation: Generati
 def test_action_search_is_evaluation_over_the_whole_space(generation: Generation) -> None:
     names = sorted({action for section in generation.sections.values() for action in section.actions})
     everything = [Resource("section", section) for section in (*generation.sections, "x")]
-    everything += [Resource("route", path) for path in (*named_paths(generation), *STRAY)]
+    everything += [Resource("route", path) for path in (*named_paths(generation), *STRAY, *NOBODYS)]
     for role, resource in product(generation.roles, everything):
         asked = names if resource.kind == "section" else (*METHODS, *FOREIGN)
         expected = sorted(name for name in asked if evaluate(generation, ResolvedSubject(role), name, resource).allowed)

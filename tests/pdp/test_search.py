@@ -17,8 +17,13 @@ from sidecar.policy.rules import Effect, Rule
 
 ROLES = ("member", "a", "b", "c")
 SECTIONS = {"s": ("x", "y"), "t": ("x", "z")}
-PATTERNS = ("/", "/p", "/p/q", "/p/**", "/p/*", "/q/**", "/p/*/r", "/**")
+PATTERNS = ("/", "/p", "/p/q", "/p/**", "/p/*", "/q/**", "/p/*/r", "/**", "/o/{account}/**", "/o/{account}/{user}")
 PATHS = ["/", "/p", "/p/", "/p/q", "/p/x", "/p/x/r", "/p/q/r/s", "/q", "/x", "/p//q", "/p/..", "/%70"]
+PATHS += [
+    f"/o/{account}/{rest}"
+    for account in ("acc_aaaaaaaaaaaa", "acc_bbbbbbbbbbbb")
+    for rest in ("", "x", "usr_aaaaaaaaaaaa_000000000000", "usr_aaaaaaaaaaaa_000000000003")
+]
 METHODS = ("GET", "POST", "HEAD", "DELETE", "get")
 TARGETS = (Target("s", "x"), Target("s", "y"), Target("t", "z"), PUBLIC)
 

@@ -1,4 +1,4 @@
-"""Own segments: whose path it is, what may lead around one, how tests of routes and differences show them."""
+"""Own segments: the match of the caller's ids, ways around one, tests of routes, differences."""
 
 from collections.abc import Callable, Mapping
 from itertools import product
@@ -40,7 +40,7 @@ def findings_of(*routes: Route) -> list[tuple[Code, int]]:
     return [(found.code, found.line) for found in findings.sorted()]
 
 
-# -- whose path it is --------------------------------------------------------------------------------------------------
+# -- the match of the ids ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_targets_with_own_paths_alone_are_known() -> None:
     assert RouteTable([route("/x", manage)]).own_only == RouteTable().own_only == frozenset()
 
 
-# -- what may lead around one ------------------------------------------------------------------------------------------
+# -- ways around one ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ PATHS = [list(path) for length in range(5) for path in product((*NAMES, "A", "B"
 @given(st.lists(st.tuples(PATTERNS, st.booleans()), max_size=5, unique_by=lambda one: shape(one[0])))
 @settings(max_examples=150, deadline=None)
 def test_a_table_without_findings_cannot_be_walked_around(patterns: list[tuple[Segments, bool]]) -> None:
-    """By the definition: a caller who passes another's own segment passes by an entry with ``own = false``, or by a
+    """By the definition: another's own segment is passed by an entry with ``own = false``, or by a
     literal or an own segment in its place."""
     routes = [
         Route("/" + "/".join(one), one, ("GET",), VIEW, n, is_for_all=mark) for n, (one, mark) in enumerate(patterns, 1)
@@ -289,7 +289,7 @@ def routed(table: RouteTable) -> Generation:
 
 
 def callers_of(table: RouteTable, path: list[str]) -> set[tuple[str, ...]]:
-    """Return everyone who passes: a stranger, or a role with ids."""
+    """Return the callers that pass: a stranger, or roles with ids."""
     outcome = table.resolve("GET", "/" + "/".join(path))
     everyone = {(role, *ids) for role in OPEN_TO for ids in CALLERS}
     if isinstance(outcome, Public):

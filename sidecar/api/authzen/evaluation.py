@@ -28,7 +28,8 @@ from sidecar.gateways.ext_authz import record_check
 from sidecar.http.endpoint import Endpoint, Require, RequireScope
 from sidecar.http.json_body import InvalidBodyError
 from sidecar.http.request import RawBody, Request, Response
-from sidecar.pdp.evaluation import Circumstances, ResolvedSubject, evaluate
+from sidecar.pdp.evaluation import Circumstances, ResolvedSubject, evaluate, evaluate_own
+from sidecar.policy.route_notes import for_ones_own
 
 EVALUATION: Final = "/access/v1/evaluation"
 EVALUATIONS: Final = "/access/v1/evaluations"
@@ -63,7 +64,17 @@ async def _single(call: Request[RawBody], request: Evaluation, endpoint: str) ->
     if decision.allowed:
         return Response(200, schemas.Decision(True))  # no further members, which a PEP would have to support
     unmet = decision.missing.names if decision.missing else msgspec.UNSET
-    return Response(200, schemas.Decision(False, schemas.ReasonContext(decision.reason, unmet)))
+    note = _note(call, request, resolved) if decision.reason is Reason.NOT_YOURS else msgspec.UNSET
+    return Response(200, schemas.Decision(False, schemas.ReasonContext(decision.reason, unmet, note)))
+
+
+def _note(call: Request[RawBody], request: Evaluation, resolved: ResolvedSubject | Reason) -> str | msgspec.UnsetType:
+    """Return the decision for one's own path, for a role, which has no id. A user's denial has no note."""
+    if isinstance(resolved, Reason) or resolved.record is not None:
+        return msgspec.UNSET
+    facts = circumstances_of(call, request.context)
+    own = evaluate_own(call.policy, resolved, request.action, request.resource, facts)
+    return msgspec.UNSET if own is None else for_ones_own(allowed=own.allowed, why=own.reason)
 
 
 def circumstances_of(call: Request[RawBody], context: Context) -> Circumstances:

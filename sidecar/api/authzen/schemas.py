@@ -112,10 +112,14 @@ class ActionSearch(msgspec.Struct, frozen=True):
 
 
 class ReasonContext(msgspec.Struct, frozen=True):
-    """Reason of a denial. ``unmet``: conditions that would do, if needs are not met."""
+    """Reason of a denial. ``unmet``: conditions that would do, if needs are not met.
+
+    ``note``: of a role on a path with own segments, the decision for one's own.
+    """
 
     reason: Reason
     unmet: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    note: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Decision(msgspec.Struct, frozen=True):

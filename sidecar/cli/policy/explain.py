@@ -1,16 +1,28 @@
 """``sidecar policy explain``: the reason for a decision, and the changes that would reverse it."""
 
+from collections.abc import Collection
+
 import click
 
 from sidecar.cli.options import settings_from
 from sidecar.cli.output import NO, OK, plain, print_json, print_pairs
 from sidecar.cli.policy.policy_source import Source, draft_of, source_of
-from sidecar.cli.policy.query import cell_arguments, known_cell, known_conditions, query_subject
+from sidecar.cli.policy.query import (
+    QuerySubject,
+    cell_arguments,
+    known,
+    known_cell,
+    known_conditions,
+    query_subject,
+)
+from sidecar.cli.policy.request_query import is_path, request_explained, route_rows
+from sidecar.domain.decision import Reason
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.expectations import EXPECTATIONS
 from sidecar.policy.explain import Edit, EditKind, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
 from sidecar.policy.explained import SHOWN_CELLS, to_explained
+from sidecar.policy.generation import Generation
 from sidecar.policy.needs.conditions import Condition, ConditionKind
 from sidecar.policy.needs.lines import FILE as NEEDS
 from sidecar.policy.needs.rows import PREFIX
@@ -23,23 +35,25 @@ from sidecar.policy.rules import FILE, Rule
 def explain(
     subject: str, section: str, action: str, account: str | None, met: str, as_json: bool, **flags: str | None
 ) -> int:
-    """Explain why ROLE, or the user with this e-mail, may or may not do ACTION in SECTION.
+    """Explain why ROLE, or the user with this e-mail, may or may not do ACTION in SECTION, or send METHOD and PATH.
 
     Prints the deciding rule and the inheritance path by `g`. For a deny it also prints the nearest rule, the one change
     that would allow it, and the roles with access. Exit status 0 allowed, 1 denied. A suspended or only invited user is
     denied for that status, as in `can` and in every check; the rule then shows the role's permission. --with names the
-    conditions of conditions.toml that are met; without it, none is.
+    conditions of conditions.toml that are met; without it, none is. For a METHOD and a PATH, which begins with /,
+    the output has the route and its section and action too.
     """
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
     queried = query_subject(subject, account, settings)
-    known_cell(generation, queried.role, section, action)
     names = known_conditions(generation, met)
-    if queried.person is None:
-        explanation = explain_cell(generation, queried.role, section, action, names)
+    if is_path(action):
+        known("role", queried.role, generation.roles)
+        explanation = request_explained(generation, queried.role, section, action, names, queried.person)
     else:
-        explanation = explain_person(generation, queried.person, section, action, names)
+        known_cell(generation, queried.role, section, action)
+        explanation = _explain_cell(generation, queried, section, action, names)
     if as_json:
         print_json(to_explained(explanation, source.name_of))
     else:
@@ -47,6 +61,14 @@ def explain(
             click.echo(plain(queried.note.rstrip(": ")))
         print_pairs(_reported(explanation, source, generation.needs))
     return OK if explanation.allowed else NO
+
+
+def _explain_cell(
+    generation: Generation, queried: QuerySubject, section: str, action: str, met: Collection[str]
+) -> Explanation:
+    if queried.person is None:
+        return explain_cell(generation, queried.role, section, action, met)
+    return explain_person(generation, queried.person, section, action, met)
 
 
 def _reported(found: Explanation, source: Source, needs: Needs) -> dict[str, object]:
@@ -64,13 +86,16 @@ def _reported(found: Explanation, source: Source, needs: Needs) -> dict[str, obj
         tests = f"; then the rows with {PREFIX} in {source.name_of(path_of(EXPECTATIONS))}"
         needs_file = source.name_of(path_of(NEEDS))
         reported["edits"] = f"add an alternative to the needs, or delete them in {needs_file}{tests}"
-    if found.ruling.allowed:
+    reported |= route_rows(found, source)
+    if found.allowed or found.ruling.allowed:
         return reported
     if found.overridden is not None:
         reported["overrides"] = _line(found.overridden, source)
     if found.person is not None and not found.person.may_sign_in:
         status = found.person.status if found.person.review is None else "held: see sidecar user review"
         reported["edits"] = f"none: the user is {status}"
+    elif found.ruling.reason in _OF_PATHS:
+        reported["edits"] = f"none in policy.csv: {_OF_PATHS[found.ruling.reason]}"
     else:
         reported["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
         reported["edits"] = _edits(found, source) or "none in policy.csv"
@@ -78,6 +103,14 @@ def _reported(found: Explanation, source: Source, needs: Needs) -> dict[str, obj
         reported["side effects"] = f"opens {len(found.side_effects)} other cells"
     reported["allowed roles"] = ", ".join(found.roles) or "none"
     return reported
+
+
+_OF_PATHS = {
+    Reason.NOT_YOURS: "the path must have the caller's own ids",
+    Reason.UNMATCHED_PATH: "add a route to sections.toml",
+    Reason.AMBIGUOUS_PATH: "the request must have another path",
+}
+"""Denials of a request that no rule can change, with their remedy."""
 
 
 def _act(condition: Condition) -> str:

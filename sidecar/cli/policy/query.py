@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, print_json, usage_error
+from sidecar.cli.output import NO, OK, json_option, plain, print_json, usage_error
 from sidecar.cli.policy.policy_source import Source, draft_of, source_of
+from sidecar.cli.policy.request_query import as_members, because, is_path, request_explained
 from sidecar.config.settings import Settings
 from sidecar.domain.users import UserRecord
 from sidecar.policy.decide import decide
@@ -29,8 +30,8 @@ def cell_arguments(verb: F) -> F:
         settings_options(STORE),
         click.option("--with", "met", default="", metavar="NAMES", help="Conditions that are met, with commas."),
         click.option("--account", metavar="ACCOUNT", help="Name or id of the user's account."),
-        click.argument("action"),
-        click.argument("section"),
+        click.argument("action", metavar="ACTION|PATH"),
+        click.argument("section", metavar="SECTION|METHOD"),
         click.argument("subject", metavar="ROLE|E-MAIL"),
     ):
         verb = add(verb)
@@ -42,16 +43,18 @@ def cell_arguments(verb: F) -> F:
 def can(
     subject: str, section: str, action: str, account: str | None, met: str, as_json: bool, **flags: str | None
 ) -> int:
-    """Decide if ROLE may do ACTION in SECTION. Exit status 0 yes, 1 no.
+    """Decide if ROLE may do ACTION in SECTION, or send a request with METHOD and PATH. Exit status 0 yes, 1 no.
 
     With an e-mail and --account: decide for that user's current role and status. Only this form reads the store. A name
     that does not exist is an error (2) and never a decision. --with names the conditions of conditions.toml that are
-    met; without it, none is.
+    met; without it, none is. A PATH begins with / and is decided as in a check.
     """
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
     queried = query_subject(subject, account, settings)
+    if is_path(action):
+        return _can_request(generation, queried, section, action, met, source, as_json=as_json)
     known_cell(generation, queried.role, section, action)
     names = known_conditions(generation, met)
     ruling = queried.status_denial or decide(generation, queried.role, section, action)
@@ -69,6 +72,21 @@ def can(
         but = _unmet_text(source, blocking_lines(lines, set(generation.needs.conditions) - names), unmet, names)
         click.echo(f"{'yes' if allowed else 'no'}: {queried.note}{_because(source, ruling)}{but}")
     return OK if allowed else NO
+
+
+def _can_request(
+    generation: Generation, queried: "QuerySubject", method: str, path: str, met: str, source: Source, *, as_json: bool
+) -> int:
+    """Decide a request by method and path, and print the decision."""
+    known("role", queried.role, generation.roles)
+    names = known_conditions(generation, met)
+    found = request_explained(generation, queried.role, method, path, names, queried.person)
+    if as_json:
+        user = None if queried.person is None else queried.person.id
+        print_json({**as_members(found, source), "user": user, "generation": generation.id})
+    else:
+        click.echo(plain(f"{'yes' if found.allowed else 'no'}: {queried.note}{because(found, source)}"))
+    return OK if found.allowed else NO
 
 
 def _unmet_text(source: Source, lines: Sequence[NeedLine], unmet: tuple[str, ...], names: Collection[str]) -> str:
