@@ -17,8 +17,10 @@ from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.http.response import RawResponse
 from tests.checks.both_paths import both_paths
 from tests.checks.test_response_cache import Wire
+from tests.needs_world import BOB, NeedsWorld, need, policy_with
 from tests.own_forms import foreign_forms
 from tests.own_world import ACCOUNTS, ROLES, OwnWorld, token_of
+from tests.pdp_fixture import token
 
 MAX_HEAD = 32768
 
@@ -155,6 +157,19 @@ def test_sixty_forms_of_anothers_id_are_denied(world: OwnWorld, kind: str) -> No
         assert decision.reason in {Reason.NOT_YOURS, Reason.AMBIGUOUS_PATH, Reason.UNMATCHED_PATH}, name
     decision = world.pdp.check_now(Question(RequestPath("GET", f"{before}{own}{after}"), credential))
     assert isinstance(decision, Decision) and decision.allowed
+
+
+def test_anothers_path_is_decided_before_needs() -> None:
+    """A step-up would not help there, so none is asked for; and the log gets no facts of the session."""
+    world = NeedsWorld("second-factor")
+    world.policy.generation = policy_with(need("second-factor"), own=True)
+    bob = world.users[BOB]
+    credential = Credential(CredentialSource.HEADER, token("b"))
+    for account, reason in ((bob.account, Reason.STEP_UP_REQUIRED), (ACCOUNTS[1], Reason.NOT_YOURS)):
+        decision = world.pdp.check_now(Question(RequestPath("GET", f"/accounts/{account}/invoices/1"), credential))
+        assert isinstance(decision, Decision)
+        assert decision.reason is reason
+        assert (decision.known is None) is (reason is Reason.NOT_YOURS)
 
 
 # -- checks that name a section ----------------------------------------------------------------------------------------
