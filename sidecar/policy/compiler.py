@@ -22,7 +22,7 @@ from sidecar.policy.diagnostics import (
 )
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.expectations import Suite, TestResults, read_suite
-from sidecar.policy.generation import Generation, build
+from sidecar.policy.generation import Generation, build, with_files
 from sidecar.policy.model import check_model
 from sidecar.policy.needs import conditions as conditions_file
 from sidecar.policy.needs import lines as needs_file
@@ -33,6 +33,7 @@ from sidecar.policy.needs.proof import prove_needs
 from sidecar.policy.needs.table import TooManyClassesError
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import RuleBook, read_closures, read_rules
+from sidecar.policy.stages import Stages
 from sidecar.policy.suite_runner import run_tests
 
 
@@ -75,36 +76,66 @@ def compile_policy(
     proof: ProofScope = ProofScope.FULL,
     problems: Iterable[Diagnostic] = (),
     progress: Progress | None = None,
+    stages: Stages | None = None,
 ) -> Compiled:
     """Compile the policy files.
 
     ``files`` maps bare names to bytes. ``problems`` are findings of the file reader, such as the reason why a file is
-    missing.
+    missing. ``stages``: memory of earlier compilations, for an editor.
     """
-    findings = DiagnosticSink()
+    findings, stages = DiagnosticSink(), stages or Stages()
     findings.extend(problems)
     _report_missing(files, findings)
-    if MODEL_FILE in files:
-        check_model(files[MODEL_FILE], findings)
-    vocabulary = read_vocabulary(files, findings)
-    book = read_rules(files["policy.csv"], vocabulary, findings) if "policy.csv" in files else RuleBook()
-    closures = read_closures(vocabulary.roles or {}, book.inheritance, findings)
-    need_book = _read_needs(files, vocabulary, findings)
+    sources = _read_sources(files, stages, findings)
+    vocabulary, need_book = sources.vocabulary, sources.need_book
     broken = findings.errors_in(MODEL_FILE, "policy.csv", "roles.toml", "sections.toml", *OPTIONAL_FILES)
-    suite = read_suite(
-        files.get("expectations.csv"), files.get("routes.csv"), vocabulary, need_book.conditions, findings
+    tests = (files.get("expectations.csv"), files.get("routes.csv"))
+    suite = stages.run(
+        "suite",
+        (*tests, vocabulary.names, need_book.conditions),
+        findings,
+        lambda sink: read_suite(*tests, vocabulary, need_book.conditions, sink),
     )
     draft, verdict = None, TestResults()
     if not broken:
-        draft = _build(files, vocabulary, book, closures, need_book, findings)
+        draft = _build(files, sources, stages, findings)
     if draft is not None:
-        lint.warn(draft, suite.denied(), findings)
-        lint.check_invariants(draft, findings)
-        check_needs(draft, findings)
+        _lint(draft, suite, stages, findings)
         verdict = run_tests(draft, suite, findings)
         _prove(draft, proof, findings, progress)
     generation = None if findings.has_errors or draft is None else draft.lean()
     return Compiled(generation, findings.sorted(), draft, verdict, suite)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Declarations and lines of the files, without the tests."""
+
+    vocabulary: Vocabulary
+    book: RuleBook
+    closures: Mapping[str, tuple[str, ...]]
+    need_book: NeedBook
+
+
+def _read_sources(files: Mapping[str, bytes], stages: Stages, findings: DiagnosticSink) -> _Sources:
+    if MODEL_FILE in files:
+        model = files[MODEL_FILE]
+        stages.run("model", (model,), findings, lambda sink: check_model(model, sink))
+    declared = (files.get("roles.toml"), files.get("sections.toml"))
+    vocabulary = stages.run("vocabulary", declared, findings, lambda sink: read_vocabulary(files, sink))
+    rules, names = files.get("policy.csv"), vocabulary.names
+    book = RuleBook()
+    if rules is not None:
+        book = stages.run("rules", (rules, names), findings, lambda sink: read_rules(rules, vocabulary, sink))
+    closures = stages.run(
+        "closures",
+        (names, book.inheritance),
+        findings,
+        lambda sink: read_closures(vocabulary.roles or {}, book.inheritance, sink),
+    )
+    need_files = (files.get(conditions_file.FILE), files.get(needs_file.FILE))
+    need_book = stages.run("needs", (*need_files, names), findings, lambda sink: _read_needs(files, vocabulary, sink))
+    return _Sources(vocabulary, book, closures, need_book)
 
 
 def _report_missing(files: Mapping[str, bytes], findings: DiagnosticSink) -> None:
@@ -125,25 +156,45 @@ def _read_needs(files: Mapping[str, bytes], vocabulary: Vocabulary, findings: Di
 
 
 def _build(
-    files: Mapping[str, bytes],
-    vocabulary: Vocabulary,
-    book: RuleBook,
-    closures: Mapping[str, tuple[str, ...]],
-    need_book: NeedBook,
-    findings: DiagnosticSink,
+    files: Mapping[str, bytes], sources: _Sources, stages: Stages, findings: DiagnosticSink
 ) -> Generation | None:
-    if vocabulary.roles is None or vocabulary.sections is None:
+    if sources.vocabulary.roles is None or sources.vocabulary.sections is None:
         return None
     known = {name: files[name] for name in FILES if name in files}
+    inputs = (sources.vocabulary, sources.book, sources.closures, sources.need_book)
+    built = stages.run("build", inputs, findings, lambda sink: _build_new(known, sources, sink))
+    return None if built is None else with_files(built, known)
+
+
+def _build_new(files: Mapping[str, bytes], sources: _Sources, findings: DiagnosticSink) -> Generation | None:
+    vocabulary, book = sources.vocabulary, sources.book
     routes = RouteTable(vocabulary.routes)
     try:
         return build(
-            known, vocabulary.roles, vocabulary.sections, routes, book.rules, book.inheritance, closures, need_book
+            files,
+            vocabulary.roles or {},
+            vocabulary.sections or {},
+            routes,
+            book.rules,
+            book.inheritance,
+            sources.closures,
+            sources.need_book,
         )
     except TooManyClassesError as error:
         hint = "use fewer conditions of different kinds, or fewer different limits"
         findings.add(Code.POLICY_TOO_LARGE, needs_file.FILE, (1, 1), str(error), hint)
         return None
+
+
+def _lint(draft: Generation, suite: Suite, stages: Stages, findings: DiagnosticSink) -> None:
+    denied = suite.denied()
+
+    def check(sink: DiagnosticSink) -> None:
+        lint.warn(draft, denied, sink)
+        lint.check_invariants(draft, sink)
+        check_needs(draft, sink)
+
+    stages.run("lint", (draft.cells, draft.needs, draft.files["roles.toml"], denied), findings, check)
 
 
 def _prove(draft: Generation, scope: ProofScope, findings: DiagnosticSink, progress: Progress | None) -> None:

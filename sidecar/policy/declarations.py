@@ -53,6 +53,12 @@ class Vocabulary:
     pairs: frozenset[tuple[str, str]] = frozenset()
     """Valid pairs of section and action. Most lines name one of these, and need no further check."""
 
+    @property
+    def names(self) -> tuple[object, ...]:
+        """The names alone: other files are checked against nothing else."""
+        sections = None if self.sections is None else tuple((one.id, one.actions) for one in self.sections.values())
+        return (None if self.roles is None else tuple(self.roles), sections, self.unreadable)
+
 
 DECLARED_IN = ("roles.toml", "sections.toml")
 MAX_CELLS = 3_000_000

@@ -246,6 +246,16 @@ class DiagnosticSink:
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         self._found.extend(diagnostics)
 
+    def absorb(self, other: "DiagnosticSink") -> None:
+        """Add the findings of another sink, as if each had been added here."""
+        before = Counter(self._seen)
+        self._seen.update(other._seen)  # noqa: SLF001 - of the same class
+        for diagnostic in other._found:  # noqa: SLF001
+            kind = (diagnostic.file.removeprefix(f"{POLICY_FOLDER}/"), diagnostic.code)
+            before[kind] += 1
+            if before[kind] <= AT_MOST:
+                self._found.append(diagnostic)
+
     @property
     def has_errors(self) -> bool:
         return any(diagnostic.is_error for diagnostic in self._found)

@@ -114,6 +114,13 @@ def build(
     )
 
 
+def with_files(generation: Generation, files: Mapping[str, bytes]) -> Generation:
+    """Return the generation of files that differ only in bytes without a meaning for it, such as tests and comments."""
+    if generation.files == files:
+        return generation
+    return replace(generation, id=content_hash(files), files=MappingProxyType(dict(files)))
+
+
 # -- transfer between processes ----------------------------------------------------------------------------------------
 
 
