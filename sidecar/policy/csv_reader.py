@@ -31,7 +31,7 @@ class CsvRecord(NamedTuple):
 
     def at(self, index: int) -> tuple[int, int]:
         """Return line and column at which a field begins, or the line's end if the field does not exist."""
-        starts = [start for start, _ in _spans(self.text)]
+        starts = [start for start, _ in field_spans(self.text)]
         return (self.line, starts[index] + 1 if index < len(starts) else len(self.text) + 1)
 
     def span(self, index: int) -> tuple[int, int]:
@@ -197,13 +197,13 @@ def _split(line: CsvLine, file: str, findings: DiagnosticSink) -> CsvRecord | No
         text = text.replace("\t", " ")
         if "," not in text or text.strip(" ").startswith("#"):
             return None
-    comment = _comment_start(text)
+    comment = comment_start(text)
     if comment is not None:
         message = 'a comment needs its own line: "#" here would become part of the field'
         findings.add(Code.INLINE_COMMENT, file, (number, comment + 1), message, "move it to the line above")
         text = text[:comment].rstrip(" ")
     fields = []
-    for start, end in _spans(text):
+    for start, end in field_spans(text):
         field = text[start:end]
         if '"' in field:
             if not _QUOTED.fullmatch(field):
@@ -219,7 +219,7 @@ def _split(line: CsvLine, file: str, findings: DiagnosticSink) -> CsvRecord | No
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
-def _comment_start(text: str) -> int | None:
+def comment_start(text: str) -> int | None:
     """Return the index of a ``#`` that looks like a comment: outside quotes, at a field's start or after a space."""
     quoted = False
     for index, character in enumerate(text):
@@ -230,7 +230,7 @@ def _comment_start(text: str) -> int | None:
     return None
 
 
-def _spans(text: str) -> list[tuple[int, int]]:
+def field_spans(text: str) -> list[tuple[int, int]]:
     """Return start and end of each field, without the spaces around it. A comma inside quotes is part of the field."""
     spans, start, quoted = [], 0, False
     for index, character in enumerate(text + ","):

@@ -205,3 +205,8 @@ def _uncommented(text: str) -> str:
         return ""
     comment = _BEFORE_COMMENT.match(text)
     return comment[1] if comment else text
+
+
+def definitions() -> list[tuple[str, str]]:
+    """Return section and definition of each part of the model."""
+    return [(part.section, f"{part.key} = {part.value}") for part in _PARTS.values()]

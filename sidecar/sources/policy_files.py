@@ -202,7 +202,7 @@ def _read(name: str, path: Path, findings: DiagnosticSink, before: PolicyFiles |
     finally:
         os.close(descriptor)
     if len(content) > MAX_FILE:
-        _too_large(name, findings)
+        report_too_large(name, findings)
         return None
     return _Read(content, stamp, settled)
 
@@ -219,7 +219,7 @@ def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Diag
         if severity is Severity.ERROR:
             return False
     if status.st_size > MAX_FILE:
-        _too_large(name, findings)
+        report_too_large(name, findings)
         return False
     return True
 
@@ -267,7 +267,7 @@ def _shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _too_large(name: str, findings: DiagnosticSink) -> None:
+def report_too_large(name: str, findings: DiagnosticSink) -> None:
     findings.add(
         Code.FILE_TOO_LARGE, name, (1, 1), f"the file is larger than {MAX_FILE // 2**20} MiB", "use * and inheritance"
     )

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Rename a role, section or action in all files at once.",
     ),
     "watch": ("sidecar.cli.policy.fmt_watch:watch", "Check the files after every save."),
+    "lsp": ("sidecar.cli.policy.lsp:lsp", "Serve an editor: diagnostics, fixes, completion, rename."),
     "status": ("sidecar.cli.policy.status:status", "Print the policy of every live sidecar."),
     "usage": ("sidecar.cli.policy.usage:usage", "Report rights that no user needed, by decision logs."),
     "replay": ("sidecar.cli.policy.replay:replay", "Replay a decision log: which decisions would differ?"),

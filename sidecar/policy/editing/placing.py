@@ -1,0 +1,47 @@
+"""Places of new lines: inside the block of their role or section, so that branches merge."""
+
+from collections.abc import Iterable, Sequence
+
+from sidecar.policy.editing.buffers import Buffer, TextEdit
+from sidecar.policy.editing.fields import fields_of
+
+REVIEW = "# review"
+"""Line above a proposed row. It stays until a person deletes it."""
+
+
+def subject_of(file: str, row: str) -> str:
+    """Return the role of a rule or expectation, or the section of a route test."""
+    fields = [part.strip() for part in row.split(",")]
+    if file == "routes.csv":
+        return fields[0].rpartition(" ")[2].partition("/")[0]
+    return fields[1] if len(fields) > 1 else ""
+
+
+def insert_rows(buffer: Buffer, rows: Sequence[str], *, review: bool = False) -> list[TextEdit]:
+    """Return the edits that write rows below the last line of their subject, or in a new block at the end."""
+    blocks: dict[str, list[str]] = {}
+    for row in rows:
+        blocks.setdefault(subject_of(buffer.file, row), []).extend([REVIEW, row] if review else [row])
+    last = _last_lines(buffer)
+    edits, new = [], []
+    for subject, lines in blocks.items():
+        if subject in last:
+            edits.append(buffer.insert_lines(last[subject], lines))
+        else:
+            new += ["", f"# {subject}", *lines] if buffer.file != "policy.csv" else lines
+    return [*edits, *([buffer.append_lines(new)] if new else [])]
+
+
+def _last_lines(buffer: Buffer) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in range(1, len(buffer.starts) + 1):
+        fields = fields_of(buffer, line)
+        if fields and not (buffer.file == "policy.csv" and fields[0].text == "g"):
+            subject = subject_of(buffer.file, buffer.line(line))
+            found[subject] = line
+    return found
+
+
+def insert_all(buffers: Iterable[tuple[Buffer, Sequence[str]]]) -> list[TextEdit]:
+    """Return the edits that write proposed rows into several files."""
+    return [edit for buffer, rows in buffers if rows for edit in insert_rows(buffer, rows, review=True)]
