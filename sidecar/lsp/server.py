@@ -92,9 +92,14 @@ class PolicyServer(LanguageServer):
     def close(self, uri: str) -> None:
         """Read the file on disk again in place of a buffer."""
         found = self.find(uri)
-        if found is not None and found[0].open.pop(found[1], None) is not None:
-            found[0].published.pop(found[1], None)
-            found[0].stale = True
+        if found is None:
+            return
+        session, name = found
+        closed = session.open.pop(name, None)
+        session.stale = True
+        if closed is not None and closed.uri != session.uri(name):  # the same file under another name
+            params = types.PublishDiagnosticsParams(closed.uri, [])
+            self.protocol.notify(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS, params)
 
     def find(self, uri: str) -> tuple[PolicySession, str] | None:
         """Return the session and the bare name of a file, or None if it is no file of a policy."""

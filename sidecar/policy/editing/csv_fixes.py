@@ -47,7 +47,10 @@ def _replace_sign(finding: Finding) -> Iterator[Fix]:
     sign = re.fullmatch(r"write ([,#\"])", finding.hint)
     at = finding.offset
     if sign is not None and at < len(finding.buffer.text) and not finding.buffer.text[at].isascii():
-        yield from fix(f"Write {sign[1]}", finding.buffer.replace(at, at + 1, sign[1]), certain=True)
+        buffer, false = finding.buffer, finding.buffer.text[at]
+        places = (place for place in range(at, buffer.line_end(finding.line)) if buffer.text[place] == false)
+        edits = [buffer.replace(place, place + 1, sign[1]) for place in places]
+        yield from fix(f"Write {sign[1]}", *edits, certain=True)
     elif finding.hint.startswith("write *"):
         yield from _write_star(finding)
 
@@ -114,6 +117,8 @@ def _delete_commas(finding: Finding) -> Iterator[Fix]:
     buffer, line = finding.buffer, finding.buffer.line(finding.line)
     start = buffer.line_start(finding.line)
     kept = len(line.rstrip(" ,"))
+    if kept == len(line):  # a comment follows
+        start, kept, line = finding.offset, 0, line[:1]
     yield from fix("Delete the trailing comma", buffer.replace(start + kept, start + len(line), ""), certain=True)
 
 

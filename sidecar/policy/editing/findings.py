@@ -59,8 +59,9 @@ class Finding:
         return match[1] if match else ""
 
     def find(self, text: str, within: int = 4_000) -> int | None:
-        """Return the offset of a text at or behind the position, in the line for CSV."""
-        end = self.buffer.line_end(self.line) if self.file.endswith(".csv") else self.offset + within
+        """Return the offset of a text at or behind the position; in a CSV file, in the field."""
+        field = self.field if self.file.endswith(".csv") else None
+        end = self.offset + within if field is None else field.end
         found = self.buffer.text.find(text, self.offset, end) if text else -1
         return None if found < 0 else found
 

@@ -16,6 +16,8 @@ from sidecar.policy.model import MODEL, definitions
 __all__ = ["Finding", "Fix", "fixes_of"]
 
 _NEAREST: Final = re.compile(r'did you mean "([^"]+)"\?')
+_KNOWN: Final = re.compile(r"(?:known|its actions): ((?:[\w/-]+, )*[\w/-]+)")
+_MAX_CHOICES: Final = 8
 _ROWS: Final = re.compile(r"(?:currently|example): (.+)")
 _ADD: Final = re.compile(r"add ((?:p|allow|deny), [^()]+?) to (policy|expectations)\.csv")
 _WRITE_HERE: Final = re.compile(r"write (\S+) here")
@@ -38,10 +40,15 @@ def _changes(finding: Finding, file: str, start: int, end: int, text: str) -> bo
 
 def _nearest(finding: Finding) -> Iterator[Fix]:
     """Write the name that a hint suggests."""
-    match = _NEAREST.search(finding.hint)
+    match, known = _NEAREST.search(finding.hint), _KNOWN.fullmatch(finding.hint)
+    if known is not None and known[1].count(",") < _MAX_CHOICES:
+        for name in known[1].split(", "):
+            yield from fix(f'Write "{name}"', *finding.replace_name(name))
     if match is None:
         return
     edits = list(finding.replace_name(match[1]))
+    if finding.code is Code.UNKNOWN_KEY and finding.message.endswith(" of the file"):
+        edits = list(toml_fixes.rename_table(finding, match[1]))
     header = re.match(r"\[(.+)\] is not a section of the model", finding.message)
     if header is not None:
         at = finding.find(header[1])

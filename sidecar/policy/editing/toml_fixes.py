@@ -58,6 +58,14 @@ def _title_for(message: str) -> str:
     return default_title(message.partition(" has no ")[0].rpartition(".")[2].replace('"', ""))
 
 
+def rename_table(finding: Finding, new: str) -> Iterator[TextEdit]:
+    """Yield the edits that rename a top-level table in all its headers."""
+    scanner = scan(finding.buffer)
+    for key in scanner.keys if scanner else ():
+        if key.path == (finding.name,):
+            yield finding.buffer.replace(key.start, key.end, new)
+
+
 def _delete_key(finding: Finding) -> Iterator[Fix]:
     """Delete the second definition of a key or a table."""
     line = finding.buffer.line(finding.line)
