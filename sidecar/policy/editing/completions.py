@@ -193,7 +193,7 @@ def _route_words(earlier: list[str], token: str, names: Names) -> tuple[list[Can
 
 # -- TOML --------------------------------------------------------------------------------------------------------------
 
-_STRING: Final = re.compile(r'([A-Za-z_-]+)\s*=\s*(?:\[[^\]]*)?"([^"]*)$')
+_STRING: Final = re.compile(r'([A-Za-z_-]+)\s*=\s*(?:\[[^\]{=]*)?"([^"]*)$')
 _BARE: Final = re.compile(r"([A-Za-z_]+)\s*=\s*(\w*)$")
 _KEY: Final = re.compile(r"(?:^|[{,])\s*([A-Za-z_-]*)$")
 _HEADER: Final = re.compile(r"\s*\[+\s*([A-Za-z_-]+)(?:\s*\.\s*\"?([^\]\".]+))?")

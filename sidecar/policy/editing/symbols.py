@@ -184,9 +184,24 @@ def _occurrence(
 
 
 def _in_headers(buffer: Buffer, table: str, kind: SymbolKind) -> Iterator[Occurrence]:
-    """Yield the declarations in the headers of a file that does not parse."""
-    pattern = re.compile(rf"^\ufeff?[ \t]*\[{table}\.\"?([^\]\".\n]+)", re.MULTILINE)
+    """Yield the names in the headers of a file that does not parse, and the actions of whole lines."""
+    header = re.compile(rf"^\ufeff?[ \t]*\[{table}\.\"?([^\]\".\n]+)")
     seen: set[str] = set()
-    for match in pattern.finditer(buffer.text):
-        yield Occurrence(kind, match[1], "", buffer.file, *match.span(1), match[1] not in seen)
-        seen.add(match[1])
+    current = ""
+    for line in range(1, len(buffer.starts) + 1):
+        text, start = buffer.line(line), buffer.line_start(line)
+        match = header.match(text)
+        if match is not None:
+            current = match[1]
+            yield Occurrence(
+                kind, current, "", buffer.file, start + match.start(1), start + match.end(1), current not in seen
+            )
+            seen.add(current)
+        elif kind is SymbolKind.SECTION and (listed := _ACTIONS.match(text)) is not None:
+            for item in _QUOTED.finditer(text, listed.end()):
+                span = (start + item.start(1), start + item.end(1))
+                yield Occurrence(SymbolKind.ACTION, item[1], current, buffer.file, *span, declares=True)
+
+
+_ACTIONS = re.compile(r"[ \t]*actions[ \t]*=[ \t]*\[")
+_QUOTED = re.compile(r'"([^"]*)"')
