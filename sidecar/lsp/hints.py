@@ -38,8 +38,8 @@ def need_text(found: NeedCoverage) -> str:
 
 def inlay_hints(place: "Place", wanted: types.Range) -> Iterator[types.InlayHint]:
     """Yield a hint at the end of each rule in a range."""
-    coverage = place.snapshot.coverage
-    if coverage is None or place.name not in (RULES, NEEDS):
+    coverage = place.snapshot.coverage if place.name in (RULES, NEEDS) else None
+    if coverage is None:
         return
     of_rules = ((found.rule.line, rule_text(found)) for found in coverage.rules)
     of_needs = ((found.line.line, need_text(found)) for found in coverage.needs)

@@ -122,7 +122,7 @@ def _read_sources(files: Mapping[str, bytes], stages: Stages, findings: Diagnost
         model = files[MODEL_FILE]
         stages.run("model", (model,), findings, lambda sink: check_model(model, sink))
     declared = (files.get("roles.toml"), files.get("sections.toml"))
-    vocabulary = stages.run("vocabulary", declared, findings, lambda sink: read_vocabulary(files, sink))
+    vocabulary = stages.run("vocabulary", declared, findings, lambda sink: read_vocabulary(files, sink, stages))
     rules, names = files.get("policy.csv"), vocabulary.names
     book = RuleBook()
     if rules is not None:

@@ -4,7 +4,7 @@ A rule, route or expectation with an undeclared name is an error.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.domain.text import fold_case
 from sidecar.policy.confusables import described
@@ -14,6 +14,7 @@ from sidecar.policy.diagnostics import DiagnosticSink, suggestion
 from sidecar.policy.own_checks import RouteEntry
 from sidecar.policy.route_loader import check_entries, read_public, read_routes
 from sidecar.policy.routes import Route
+from sidecar.policy.stages import Stages
 from sidecar.policy.toml_reader import TomlTable, read_toml
 
 
@@ -65,14 +66,27 @@ MAX_CELLS = 3_000_000
 _SAME_SHAPE = str.maketrans({"-": None, "_": None, "0": "o", "1": "l", "i": "l"})
 
 
-def read_vocabulary(files: Mapping[str, bytes], findings: DiagnosticSink) -> Vocabulary:
+def read_vocabulary(files: Mapping[str, bytes], findings: DiagnosticSink, stages: Stages | None = None) -> Vocabulary:
     """Read both TOML files. A missing file is already reported."""
-    roles = _read_roles(files["roles.toml"], findings) if "roles.toml" in files else None
-    if "sections.toml" not in files:
-        return Vocabulary(roles, None)
-    root = read_toml(files["sections.toml"], "sections.toml", findings)
+    stages, roles, found = stages or Stages(), None, Vocabulary(None, None)
+    if "roles.toml" in files:
+        data = files["roles.toml"]
+        roles = stages.run("roles", (data,), findings, lambda sink: _read_roles(data, sink))
+    if "sections.toml" in files:
+        listed = files["sections.toml"]
+        found = stages.run("sections", (listed,), findings, lambda sink: _read_sections(listed, sink))
+    cells = len(roles or ()) * sum(len(section.actions) for section in (found.sections or {}).values())
+    if cells > MAX_CELLS:
+        message = f"roles × actions make more than {MAX_CELLS:,} cells"
+        findings.add(Code.POLICY_TOO_LARGE, "sections.toml", (1, 1), message, "split the policy")
+    return replace(found, roles=roles)
+
+
+def _read_sections(data: bytes, findings: DiagnosticSink) -> Vocabulary:
+    """Return the vocabulary without roles."""
+    root = read_toml(data, "sections.toml", findings)
     if root is None or not _has_tables(root, "sections", "sections", "public"):
-        return Vocabulary(roles, None)
+        return Vocabulary(None, None)
     sections: dict[str, Section] = {}
     entries: list[RouteEntry] = []
     for name, table in root.named("sections"):
@@ -83,9 +97,6 @@ def read_vocabulary(files: Mapping[str, bytes], findings: DiagnosticSink) -> Voc
     entries.extend(read_public(root))
     report_confusable({section.id: section.title for section in sections.values()}, "section", root)
     check_entries(entries, findings)
-    if roles is not None and len(roles) * sum(len(section.actions) for section in sections.values()) > MAX_CELLS:
-        message = f"roles × actions make more than {MAX_CELLS:,} cells"
-        findings.add(Code.POLICY_TOO_LARGE, "sections.toml", (1, 1), message, "split the policy")
     actions = frozenset(action for section in sections.values() for action in section.actions)
     unreadable = frozenset(section.id for section in sections.values() if not section.actions)
     pairs = frozenset(
@@ -94,7 +105,7 @@ def read_vocabulary(files: Mapping[str, bytes], findings: DiagnosticSink) -> Voc
         for action in section.actions
         if NAME.fullmatch(section.id) and NAME.fullmatch(action)
     )
-    return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions, unreadable, pairs)
+    return Vocabulary(None, sections, tuple(entry.route for entry in entries), actions, unreadable, pairs)
 
 
 def _read_roles(data: bytes, findings: DiagnosticSink) -> dict[str, Role] | None:
