@@ -11,7 +11,7 @@ from sidecar.policy.editing.missing import missing_edits
 from sidecar.policy.editing.quick_fixes import Finding, fixes_of
 
 if TYPE_CHECKING:
-    from sidecar.lsp.server import Place, PolicyServer
+    from sidecar.lsp.server import FilePlace, PolicyServer
 
 MISSING_TITLE: Final = "Write the missing expectations"
 MISSING_KIND: Final = "source.writeMissingExpectations"
@@ -22,7 +22,7 @@ _GAPS: Final = frozenset(
 )
 
 
-def code_actions(place: "Place", wanted: types.Range, only: list[str] | None) -> Iterator[types.CodeAction]:
+def code_actions(place: "FilePlace", wanted: types.Range, only: list[str] | None) -> Iterator[types.CodeAction]:
     """Yield the fixes of the findings in a range, and the missing tests."""
     start, end = place.positions.offset(wanted.start), place.positions.offset(wanted.end)
     gap = None
@@ -41,13 +41,13 @@ def code_actions(place: "Place", wanted: types.Range, only: list[str] | None) ->
         yield types.CodeAction(MISSING_TITLE, kind=MISSING_KIND, edit=place.workspace_edit(edits))
 
 
-def _touches(place: "Place", found: tuple[int, int, Diagnostic], start: int, end: int) -> bool:
+def _touches(place: "FilePlace", found: tuple[int, int, Diagnostic], start: int, end: int) -> bool:
     first, last = span_of(place.buffer, found[0], found[1])
     return first <= end and start <= last
 
 
 def _fixes(
-    place: "Place", diagnostic: Diagnostic, at: tuple[int, int], shown: list[types.Diagnostic]
+    place: "FilePlace", diagnostic: Diagnostic, at: tuple[int, int], shown: list[types.Diagnostic]
 ) -> Iterator[types.CodeAction]:
     everywhere = tuple((line, column) for file, line, column in places_of(diagnostic) if file == place.name)
     finding = Finding(
@@ -82,5 +82,5 @@ def add_features(server: "PolicyServer") -> None:
     def of_actions(params: types.CodeActionParams) -> list[types.CodeAction]:
         place = server.place(params.text_document)
         only = params.context.only
-        asked = None if only is None else [str(one.value if hasattr(one, "value") else one) for one in only]
-        return [] if place is None else list(code_actions(place, params.range, asked))
+        kinds_wanted = None if only is None else [str(one.value if hasattr(one, "value") else one) for one in only]
+        return [] if place is None else list(code_actions(place, params.range, kinds_wanted))

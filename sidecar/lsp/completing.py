@@ -8,7 +8,7 @@ from sidecar.policy.editing.completions import Names, WordKind, complete, declar
 from sidecar.policy.generation import Generation
 
 if TYPE_CHECKING:
-    from sidecar.lsp.server import Place, PolicyServer
+    from sidecar.lsp.server import FilePlace, PolicyServer
 
 _KINDS: Final = {
     WordKind.LINE: types.CompletionItemKind.Keyword,
@@ -26,7 +26,7 @@ _KINDS: Final = {
 TRIGGERS: Final = (",", " ", "/", "|", '"', "[", "{")
 
 
-def completion(place: "Place", position: types.Position) -> types.CompletionList:
+def completion(place: "FilePlace", position: types.Position) -> types.CompletionList:
     found = complete(place.buffer, place.positions.offset(position), _names(place))
     span = place.positions.range(found.start, found.end)
     items = [
@@ -43,7 +43,7 @@ def completion(place: "Place", position: types.Position) -> types.CompletionList
     return types.CompletionList(is_incomplete=False, items=items)
 
 
-def _names(place: "Place") -> Names:
+def _names(place: "FilePlace") -> Names:
     generation = place.session.vocabulary
     paths = () if generation is None else dict.fromkeys(route.path for route in generation.routes.routes)
     return declared_names(place.snapshot.occurrences, paths, {} if generation is None else _titles(generation))

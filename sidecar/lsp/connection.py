@@ -1,4 +1,4 @@
-"""Connection to the client over standard input and output, in one thread.
+"""ClientConnection to the client over standard input and output, in one thread.
 
 Edits are only noted when they arrive. Work that follows from them waits until no input is pending, so that a burst of
 keystrokes costs one compilation; a steady stream delays it by `MAX_DELAY_S` at most.
@@ -43,7 +43,7 @@ class DescriptorWriter:
         self.closed = True
 
 
-class Connection:
+class ClientConnection:
     """Reader of messages until the client exits, or ends the stream."""
 
     def __init__(self, protocol: PolicyProtocol, work: IdleWork, source: int, target: int) -> None:

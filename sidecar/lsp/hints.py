@@ -11,7 +11,7 @@ from sidecar.policy.needs.lines import FILE as NEEDS
 from sidecar.policy.rules import FILE as RULES
 
 if TYPE_CHECKING:
-    from sidecar.lsp.server import Place, PolicyServer
+    from sidecar.lsp.server import FilePlace, PolicyServer
 
 SHOWN: Final = 3
 """Changes that a lens names."""
@@ -36,7 +36,7 @@ def need_text(found: NeedCoverage) -> str:
     )
 
 
-def inlay_hints(place: "Place", wanted: types.Range) -> Iterator[types.InlayHint]:
+def inlay_hints(place: "FilePlace", wanted: types.Range) -> Iterator[types.InlayHint]:
     """Yield a hint at the end of each rule in a range."""
     coverage = place.snapshot.coverage if place.name in (RULES, NEEDS) else None
     if coverage is None:
@@ -68,7 +68,7 @@ def _named(change: CellChange | RouteChange) -> str:
     return f"{change.role} {change.section}/{change.action}"
 
 
-def code_lenses(place: "Place") -> list[types.CodeLens]:
+def code_lenses(place: "FilePlace") -> list[types.CodeLens]:
     difference = place.snapshot.difference
     text = "" if difference is None else lens_text(difference)
     if not text:

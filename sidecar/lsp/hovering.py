@@ -7,10 +7,10 @@ from lsprotocol import types
 from sidecar.policy.editing.summaries import summary
 
 if TYPE_CHECKING:
-    from sidecar.lsp.server import Place, PolicyServer
+    from sidecar.lsp.server import FilePlace, PolicyServer
 
 
-def hover(place: "Place", position: types.Position) -> types.Hover | None:
+def hover(place: "FilePlace", position: types.Position) -> types.Hover | None:
     symbol, generation = place.at(position), place.session.vocabulary
     text = None if symbol is None or generation is None else summary(generation, symbol)
     if symbol is None or text is None:

@@ -7,11 +7,11 @@ from lsprotocol import types
 
 from sidecar.lsp.protocol import INVALID_PARAMS, REQUEST_FAILED, RequestError
 from sidecar.policy.editing.fields import fields_of
-from sidecar.policy.editing.renaming import RenameError, check_renamable, rename_edits
+from sidecar.policy.editing.renaming import SymbolRenameError, check_renamable, rename_edits
 from sidecar.policy.editing.symbols import Occurrence, SymbolKind
 
 if TYPE_CHECKING:
-    from sidecar.lsp.server import Place, PolicyServer
+    from sidecar.lsp.server import FilePlace, PolicyServer
 
 _KINDS: Final = {
     SymbolKind.ROLE: types.SymbolKind.Class,
@@ -21,7 +21,7 @@ _KINDS: Final = {
 }
 
 
-def definition(place: "Place", position: types.Position) -> list[types.Location]:
+def definition(place: "FilePlace", position: types.Position) -> list[types.Location]:
     symbol = place.at(position)
     if symbol is None:
         return []
@@ -29,7 +29,7 @@ def definition(place: "Place", position: types.Position) -> list[types.Location]
     return [place.location(one.file, one.start, one.end) for one in found]
 
 
-def references(place: "Place", position: types.Position, *, declarations: bool) -> list[types.Location]:
+def references(place: "FilePlace", position: types.Position, *, declarations: bool) -> list[types.Location]:
     symbol = place.at(position)
     if symbol is None:
         return []
@@ -37,30 +37,30 @@ def references(place: "Place", position: types.Position, *, declarations: bool) 
     return [place.location(one.file, one.start, one.end) for one in same]
 
 
-def highlights(place: "Place", position: types.Position) -> list[types.DocumentHighlight]:
+def highlights(place: "FilePlace", position: types.Position) -> list[types.DocumentHighlight]:
     symbol = place.at(position)
     same = (one for one in place.snapshot.occurrences if symbol and one.file == place.name and one.names(symbol))
     return [types.DocumentHighlight(place.positions.range(one.start, one.end)) for one in same]
 
 
-def prepare_rename(place: "Place", position: types.Position) -> types.Range | None:
+def prepare_rename(place: "FilePlace", position: types.Position) -> types.Range | None:
     symbol = place.at(position)
     if symbol is None:
         return None
     try:
         check_renamable(symbol, place.snapshot.occurrences)
-    except RenameError as error:
+    except SymbolRenameError as error:
         raise RequestError(REQUEST_FAILED, str(error)) from error
     return place.positions.range(symbol.start, symbol.end)
 
 
-def rename(place: "Place", position: types.Position, new: str) -> types.WorkspaceEdit:
+def rename(place: "FilePlace", position: types.Position, new: str) -> types.WorkspaceEdit:
     symbol = place.at(position)
     if symbol is None:
         raise RequestError(REQUEST_FAILED, "there is no role, section, action or condition at this position")
     try:
         edit = place.workspace_edit(rename_edits(symbol, new, place.snapshot.occurrences))
-    except RenameError as error:
+    except SymbolRenameError as error:
         raise RequestError(INVALID_PARAMS, str(error)) from error
     if symbol.kind is SymbolKind.ROLE:
         text = f'A sidecar activates this edit only when no user has the role "{symbol.name}".'
@@ -72,14 +72,14 @@ def rename(place: "Place", position: types.Position, new: str) -> types.Workspac
 # -- symbols -----------------------------------------------------------------------------------------------------------
 
 
-def document_symbols(place: "Place") -> list[types.DocumentSymbol]:
+def document_symbols(place: "FilePlace") -> list[types.DocumentSymbol]:
     """Return the declarations of a TOML file, the roles of a CSV file, or the sections of the model."""
     if place.name.endswith(".toml"):
         return _declared(place)
     return _groups(place) if place.name.endswith(".csv") else _model_sections(place)
 
 
-def _declared(place: "Place") -> list[types.DocumentSymbol]:
+def _declared(place: "FilePlace") -> list[types.DocumentSymbol]:
     found = [one for one in place.snapshot.occurrences if one.file == place.name and one.declares]
     tops = [one for one in found if one.kind is not SymbolKind.ACTION]
     symbols = []
@@ -94,7 +94,7 @@ def _declared(place: "Place") -> list[types.DocumentSymbol]:
 
 
 def _symbol(
-    place: "Place",
+    place: "FilePlace",
     one: Occurrence,
     whole: tuple[int, int] | None = None,
     children: list[types.DocumentSymbol] | None = None,
@@ -104,7 +104,7 @@ def _symbol(
     return types.DocumentSymbol(one.name, _KINDS[one.kind], span, selection, detail=one.kind, children=children)
 
 
-def _groups(place: "Place") -> list[types.DocumentSymbol]:
+def _groups(place: "FilePlace") -> list[types.DocumentSymbol]:
     """Return one symbol per run of lines with the same subject: the role, or the section of a route test."""
     symbols: list[types.DocumentSymbol] = []
     groups: dict[str, list[int]] = {}
@@ -124,7 +124,7 @@ def _groups(place: "Place") -> list[types.DocumentSymbol]:
     return symbols
 
 
-def _subjects(place: "Place") -> Iterator[tuple[int, str]]:
+def _subjects(place: "FilePlace") -> Iterator[tuple[int, str]]:
     index = 0 if place.name == "routes.csv" else 1
     for line in range(1, len(place.buffer.starts) + 1):
         fields = fields_of(place.buffer, line)
@@ -133,7 +133,7 @@ def _subjects(place: "Place") -> Iterator[tuple[int, str]]:
             yield line, subject
 
 
-def _model_sections(place: "Place") -> list[types.DocumentSymbol]:
+def _model_sections(place: "FilePlace") -> list[types.DocumentSymbol]:
     lines = range(1, len(place.buffer.starts) + 1)
     headers = [(line, place.buffer.line(line).strip()) for line in lines]
     return [
@@ -143,7 +143,7 @@ def _model_sections(place: "Place") -> list[types.DocumentSymbol]:
     ]
 
 
-def _line(place: "Place", line: int) -> types.Range:
+def _line(place: "FilePlace", line: int) -> types.Range:
     return place.positions.range(place.buffer.line_start(line), place.buffer.line_end(line))
 
 

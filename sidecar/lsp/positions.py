@@ -6,7 +6,7 @@ from typing import Final
 
 from lsprotocol import types
 
-from sidecar.policy.editing.buffers import TextEdit
+from sidecar.policy.editing.buffers import BufferEdit
 
 _LINE_BREAK: Final = re.compile("\r\n|\n|\r")
 
@@ -44,7 +44,7 @@ class Positions:
     def range(self, start: int, end: int) -> types.Range:
         return types.Range(self.position(start), self.position(end))
 
-    def edit(self, edit: TextEdit) -> types.TextEdit:
+    def edit(self, edit: BufferEdit) -> types.TextEdit:
         return types.TextEdit(self.range(edit.start, edit.end), edit.text)
 
     @property

@@ -14,13 +14,13 @@ from pygls.protocol import default_converter
 
 from sidecar import __version__
 from sidecar.lsp import actions, completing, hints, hovering, navigation, publishing
-from sidecar.lsp.connection import Connection
+from sidecar.lsp.connection import ClientConnection
 from sidecar.lsp.folders import Override, locate, location_beside, path_of_uri
 from sidecar.lsp.positions import Positions
 from sidecar.lsp.protocol import PolicyProtocol
-from sidecar.lsp.sessions import OpenBuffer, PolicySession, Snapshot
+from sidecar.lsp.sessions import OpenBuffer, PolicySession, PolicySnapshot
 from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES
-from sidecar.policy.editing.buffers import Buffer, TextEdit
+from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.symbols import Occurrence, at_offset
 
 WATCHED: Final = "**/{" + ",".join((*POLICY_FILES, MODEL_FILE)) + "}"
@@ -110,7 +110,7 @@ class PolicyServer(LanguageServer):
                 return session, name
         return None
 
-    def place(self, document: types.TextDocumentIdentifier) -> "Place | None":
+    def place(self, document: types.TextDocumentIdentifier) -> "FilePlace | None":
         """Return the current state of a policy, for a file of it."""
         found = self.find(document.uri)
         if found is None:
@@ -118,7 +118,7 @@ class PolicyServer(LanguageServer):
         session, name = found
         if session.stale:
             self.run()  # a response never precedes the diagnostics of its state
-        return Place(self, session, name, session.snapshot)
+        return FilePlace(self, session, name, session.snapshot)
 
     def positions(self, text: str) -> Positions:
         return Positions(text, self.workspace.position_encoding or types.PositionEncodingKind.Utf16)
@@ -169,13 +169,13 @@ class PolicyServer(LanguageServer):
 
 
 @dataclass(frozen=True)
-class Place:
+class FilePlace:
     """File of a policy in its current state, as a request names it."""
 
     server: PolicyServer
     session: PolicySession
     name: str
-    snapshot: Snapshot
+    snapshot: PolicySnapshot
 
     @property
     def buffer(self) -> Buffer:
@@ -195,7 +195,7 @@ class Place:
     def positions_of(self, name: str) -> Positions:
         return self.positions if name == self.name else self.server.positions(self.snapshot.buffer(name).text)
 
-    def workspace_edit(self, edits: Iterable[TextEdit]) -> types.WorkspaceEdit:
+    def workspace_edit(self, edits: Iterable[BufferEdit]) -> types.WorkspaceEdit:
         """Return edits of all files, for the client to apply. A file that is missing is created."""
         changes: dict[str, list[types.TextEdit]] = {}
         for edit in edits:
@@ -286,4 +286,4 @@ def serve_stdio(override: Override) -> int:
     target = os.dup(1)
     os.dup2(2, 1)
     server = build_server(override)
-    return Connection(server.protocol, server, 0, target).serve()
+    return ClientConnection(server.protocol, server, 0, target).serve()

@@ -43,7 +43,7 @@ class OpenBuffer:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class PolicySnapshot:
     """One state of a policy: its text, its compilation, and all that features read. Values are computed once."""
 
     compiled: Compiled
@@ -90,7 +90,7 @@ class PolicySession:
         self._disk_stages = RememberedStages()
         self._compiled_disk: Mapping[str, bytes] | None = None
         self._base: Generation | None = None
-        self._snapshot: Snapshot | None = None
+        self._snapshot: PolicySnapshot | None = None
         self._inputs: tuple[object, ...] = ()
         self._draft: Generation | None = None
 
@@ -100,14 +100,14 @@ class PolicySession:
         return uri_of_path(self.location.path(name)) if opened is None else opened.uri
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> PolicySnapshot:
         on_disk = self._disk.read()
         files, texts, problems = self._overlaid(on_disk)
         inputs = (files, problems, on_disk.files)
         if self._snapshot is None or inputs != self._inputs:
             compiled = compile_policy(files, proof=ProofScope.NONE, problems=problems, stages=self._stages)
             self._draft = compiled.draft or self._draft
-            self._snapshot = Snapshot(compiled, files, texts, self._base_of(on_disk))
+            self._snapshot = PolicySnapshot(compiled, files, texts, self._base_of(on_disk))
             self._inputs = inputs
         self.stale = False
         return self._snapshot

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lsprotocol import types
 
 from sidecar.lsp.positions import Positions
-from sidecar.policy.editing.buffers import Buffer, TextEdit, apply_edits
+from sidecar.policy.editing.buffers import Buffer, BufferEdit, apply_edits
 
 TEXT = st.text(st.sampled_from("ab,\r\n\u2028\x0c ü€😀\ufeff"), max_size=60)
 
@@ -42,7 +42,7 @@ def test_a_diagnostic_beyond_the_text_has_a_place(text: str, line: int, column: 
 
 
 def test_edits_apply_from_their_offsets() -> None:
-    edits = [TextEdit("a", 1, 2, "X"), TextEdit("a", 0, 0, "<"), TextEdit("a", 3, 3, ">")]
+    edits = [BufferEdit("a", 1, 2, "X"), BufferEdit("a", 0, 0, "<"), BufferEdit("a", 3, 3, ">")]
     assert apply_edits({"a": "abc"}, edits) == {"a": "<aXc>"}
     with pytest.raises(ValueError, match="overlap"):
-        apply_edits({"a": "abc"}, [TextEdit("a", 0, 2, ""), TextEdit("a", 1, 3, "")])
+        apply_edits({"a": "abc"}, [BufferEdit("a", 0, 2, ""), BufferEdit("a", 1, 3, "")])

@@ -13,7 +13,7 @@ BOM: Final = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
-class TextEdit:
+class BufferEdit:
     """Replacement of the characters from ``start`` to before ``end`` in a file (its bare name)."""
 
     file: str
@@ -68,15 +68,15 @@ class Buffer:
         """Number of the last line with text, at least 1."""
         return self.line_of(len(self.text.rstrip("\r\n")))
 
-    def replace(self, start: int, end: int, text: str) -> TextEdit:
-        return TextEdit(self.file, start, end, text)
+    def replace(self, start: int, end: int, text: str) -> BufferEdit:
+        return BufferEdit(self.file, start, end, text)
 
-    def delete_line(self, line: int) -> TextEdit:
+    def delete_line(self, line: int) -> BufferEdit:
         """Return the edit that deletes a line with its line end."""
         end = self.starts[line] if line < len(self.starts) else len(self.text)
         return self.replace(self.line_start(line), end, "")
 
-    def insert_lines(self, line: int, lines: Iterable[str]) -> TextEdit:
+    def insert_lines(self, line: int, lines: Iterable[str]) -> BufferEdit:
         """Return the edit that writes lines below a line; 0 is the file's start."""
         block = "".join(text + self.line_break for text in lines)
         if 0 < line < len(self.starts) or line == 0:
@@ -85,14 +85,14 @@ class Buffer:
         before = "" if not self.text or self.text.endswith("\n") else self.line_break
         return self.replace(len(self.text), len(self.text), before + block)
 
-    def append_lines(self, lines: Iterable[str]) -> TextEdit:
+    def append_lines(self, lines: Iterable[str]) -> BufferEdit:
         return self.insert_lines(len(self.starts), lines)
 
 
-def apply_edits(texts: Mapping[str, str], edits: Iterable[TextEdit]) -> dict[str, str]:
+def apply_edits(texts: Mapping[str, str], edits: Iterable[BufferEdit]) -> dict[str, str]:
     """Return the texts after edits that do not overlap. Edits of one place apply in their order."""
     result = dict(texts)
-    by_file: dict[str, list[TextEdit]] = {}
+    by_file: dict[str, list[BufferEdit]] = {}
     for edit in edits:
         by_file.setdefault(edit.file, []).append(edit)
     for file, of_file in by_file.items():

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.policy.csv_reader import comment_start
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.editing.buffers import TextEdit
+from sidecar.policy.editing.buffers import BufferEdit
 from sidecar.policy.editing.fields import Field, fields_of, parts_of
 from sidecar.policy.editing.findings import Finding, Fix, Fixer, delete_line, delete_other_line, fix
 from sidecar.policy.editing.placing import insert_rows
@@ -105,8 +105,8 @@ def _write_kind(finding: Finding) -> Iterator[Fix]:
             start, end = buffer.line_start(finding.line), buffer.line_end(finding.line)
             yield from fix("Separate the fields with commas", buffer.replace(start, end, line), certain=True)
         case "the line lacks its p or g":
-            letter = "g" if len(fields) == 2 else "p"
-            yield from fix(f"Begin the line with {letter}", buffer.replace(kind.start, kind.start, f"{letter}, "))
+            first = "g" if len(fields) == 2 else "p"
+            yield from fix(f"Begin the line with {first}", buffer.replace(kind.start, kind.start, f"{first}, "))
         case "write needs":
             yield from fix("Write needs", buffer.replace(kind.start, kind.end, "needs"), certain=True)
         case _:
@@ -159,7 +159,7 @@ def _unknown_name(finding: Finding) -> Iterator[Fix]:
 # -- alternatives of needs ---------------------------------------------------------------------------------------------
 
 
-def _without_part(finding: Finding, field: Field, keep: Iterable[str]) -> Iterator[TextEdit]:
+def _without_part(finding: Finding, field: Field, keep: Iterable[str]) -> Iterator[BufferEdit]:
     prefix = PREFIX + " " if field.text.startswith(PREFIX + " ") else ""
     text = " | ".join(keep)
     if text:
@@ -214,7 +214,7 @@ def _overriding_deny(finding: Finding) -> Iterator[Fix]:
         yield from fix("Expect the deny in expectations.csv", *expect(finding, "deny", *cell.groups()))
 
 
-def expect(finding: Finding, effect: str, role: str, section: str, action: str) -> list[TextEdit]:
+def expect(finding: Finding, effect: str, role: str, section: str, action: str) -> list[BufferEdit]:
     """Return the edits that make an exact row of a cell expect this effect."""
     buffer = finding.other("expectations.csv")
     for line in range(1, len(buffer.starts) + 1):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.policy.diagnostics import DiagnosticCode
-from sidecar.policy.editing.buffers import Buffer, TextEdit
+from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.fields import Field, fields_of
 
 
@@ -14,7 +14,7 @@ class Fix:
     """Edits that apply a hint. ``title`` is an instruction; ``certain``: the only fix that comes into question."""
 
     title: str
-    edits: tuple[TextEdit, ...]
+    edits: tuple[BufferEdit, ...]
     certain: bool = False
 
 
@@ -65,7 +65,7 @@ class Finding:
         found = self.buffer.text.find(text, self.offset, end) if text else -1
         return None if found < 0 else found
 
-    def replace_name(self, new: str) -> Iterator[TextEdit]:
+    def replace_name(self, new: str) -> Iterator[BufferEdit]:
         """Yield the edit that replaces the name of the message."""
         at = self.find(self.name)
         if at is not None:
@@ -75,7 +75,7 @@ class Finding:
 Fixer = Callable[[Finding], Iterable[Fix]]
 
 
-def fix(title: str, *edits: TextEdit, certain: bool = False) -> Iterator[Fix]:
+def fix(title: str, *edits: BufferEdit, certain: bool = False) -> Iterator[Fix]:
     """Yield a fix, if it has an edit."""
     if edits:
         yield Fix(title, edits, certain)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sidecar.policy.compiler import Compiled
 from sidecar.policy.decide import decide
-from sidecar.policy.editing.buffers import Buffer, TextEdit
+from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.placing import insert_all
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES
 from sidecar.policy.generation import Generation
@@ -14,7 +14,7 @@ from sidecar.policy.routes import Route
 from sidecar.policy.rules import Effect
 
 
-def missing_edits(compiled: Compiled, buffers: Mapping[str, Buffer]) -> list[TextEdit]:
+def missing_edits(compiled: Compiled, buffers: Mapping[str, Buffer]) -> list[BufferEdit]:
     """Return the edits that add a row, as the policy decides now, for all that has no test."""
     draft, verdict = compiled.draft, compiled.verdict
     if draft is None:

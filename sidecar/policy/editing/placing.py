@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sidecar.policy.editing.buffers import Buffer, TextEdit
+from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.fields import fields_of
 
 REVIEW = "# review"
@@ -17,7 +17,7 @@ def subject_of(file: str, row: str) -> str:
     return fields[1] if len(fields) > 1 else ""
 
 
-def insert_rows(buffer: Buffer, rows: Sequence[str], *, review: bool = False) -> list[TextEdit]:
+def insert_rows(buffer: Buffer, rows: Sequence[str], *, review: bool = False) -> list[BufferEdit]:
     """Return the edits that write rows below the last line of their subject, or in a new block at the end."""
     blocks: dict[str, list[str]] = {}
     for row in rows:
@@ -42,6 +42,6 @@ def _last_lines(buffer: Buffer) -> dict[str, int]:
     return found
 
 
-def insert_all(buffers: Iterable[tuple[Buffer, Sequence[str]]]) -> list[TextEdit]:
+def insert_all(buffers: Iterable[tuple[Buffer, Sequence[str]]]) -> list[BufferEdit]:
     """Return the edits that write proposed rows into several files."""
     return [edit for buffer, rows in buffers if rows for edit in insert_rows(buffer, rows, review=True)]

@@ -7,7 +7,7 @@ from typing import Final
 from sidecar.domain.users import ADMINISTRATOR
 from sidecar.policy.declarations import default_title
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.editing.buffers import Buffer, TextEdit
+from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.findings import Finding, Fix, Fixer, delete_line, fix
 from sidecar.policy.editing.symbols import scan
 from sidecar.policy.toml_scanner import TomlToken
@@ -58,7 +58,7 @@ def _title_for(message: str) -> str:
     return default_title(message.partition(" has no ")[0].rpartition(".")[2].replace('"', ""))
 
 
-def rename_table(finding: Finding, new: str) -> Iterator[TextEdit]:
+def rename_table(finding: Finding, new: str) -> Iterator[BufferEdit]:
     """Yield the edits that rename a top-level table in all its headers."""
     scanner = scan(finding.buffer)
     for key in scanner.keys if scanner else ():
@@ -123,7 +123,7 @@ def _text(buffer: Buffer, token: TomlToken) -> str:
     return buffer.text[token.start + 1 : token.end - 1]
 
 
-def _without_item(buffer: Buffer, tokens: list[TomlToken], index: int) -> TextEdit:
+def _without_item(buffer: Buffer, tokens: list[TomlToken], index: int) -> BufferEdit:
     """Return the edit that deletes an item with the comma before it, or behind the first one."""
     if index:
         return buffer.replace(tokens[index - 1].end, tokens[index].end, "")
