@@ -68,7 +68,7 @@ def test_absorbed_findings_count_like_added_ones() -> None:
     whole, parts = DiagnosticSink(), [DiagnosticSink(), DiagnosticSink()]
     for number in range(2 * (AT_MOST - 100)):
         for sink in (whole, parts[number % 2]):
-            sink.add(Code.UNKNOWN_ROLE, "policy.csv", (1, 1), str(number % 2), "hint")
+            sink.add(Code.UNKNOWN_ROLE, "policy.csv", (1, 1), f"finding {number}", "hint")
     joined = DiagnosticSink()
     for part in parts:
         joined.absorb(part)

@@ -57,7 +57,11 @@ def _replace_sign(finding: Finding) -> Iterator[Fix]:
 
 def _write_star(finding: Finding) -> Iterator[Fix]:
     field = finding.field
-    if field is not None and finding.hint.startswith("write *"):
+    if field is not None and finding.hint.startswith("write *, *"):
+        action = next((one for one in finding.fields if one.index == field.index + 1), None)
+        if action is not None:
+            yield from fix("Write * for all actions", finding.buffer.replace(action.start, action.end, ANY))
+    elif field is not None and finding.hint.startswith("write *"):
         yield from fix("Write * for all", finding.buffer.replace(field.start, field.end, ANY))
 
 

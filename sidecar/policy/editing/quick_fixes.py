@@ -8,6 +8,7 @@ from sidecar.domain.users import ADMINISTRATOR
 from sidecar.policy.diagnostics import MODEL_FILE
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.editing import csv_fixes, toml_fixes
+from sidecar.policy.editing.buffers import BufferEdit
 from sidecar.policy.editing.fields import fields_of
 from sidecar.policy.editing.findings import Finding, Fix, Fixer, delete_line, fix
 from sidecar.policy.editing.placing import insert_rows
@@ -41,6 +42,8 @@ def _changes(finding: Finding, file: str, start: int, end: int, text: str) -> bo
 def _nearest(finding: Finding) -> Iterator[Fix]:
     """Write the name that a hint suggests."""
     match, known = _NEAREST.search(finding.hint), _KNOWN.fullmatch(finding.hint)
+    if finding.hint.endswith('delete the line "# review"'):
+        yield from fix('Delete the line "# review"', finding.buffer.delete_line(finding.line), certain=True)
     if known is not None and known[1].count(",") < _MAX_CHOICES:
         for name in known[1].split(", "):
             yield from fix(f'Write "{name}"', *finding.replace_name(name))
@@ -105,16 +108,24 @@ def _missing_test(file: str) -> Fixer:
 
 def _locked_out(finding: Finding) -> Iterator[Fix]:
     """Give the administrator back what R26 asks for."""
-    rule = re.fullmatch(r"add: (p, .+)", finding.hint)
-    declared = re.fullmatch(r"declare ([^/]+)(?:/(.+))?", finding.hint)
+    rule = re.match(r"add:? (p, [\w-]+, [\w*-]+, [\w*-]+, allow)", finding.hint)
+    declared = re.fullmatch(r"declare ([\w-]+)(?:/([\w-]+))?", finding.hint)
     if rule is not None:
-        yield from fix(f"Add {rule[1]}", *insert_rows(finding.other("policy.csv"), [rule[1]]))
-    elif finding.hint == "delete the deny":
-        yield from delete_line(finding)
-    elif finding.hint == "delete assignable = false":
+        edits = insert_rows(finding.other("policy.csv"), [rule[1]])
+        yield from fix(f"Add {rule[1]}", *edits, *_expected(finding))
+    elif finding.hint.startswith("delete the deny"):
+        edits = [finding.buffer.delete_line(finding.line), *_expected(finding)]
+        yield from fix(f"Delete line {finding.line}", *edits)
+    elif finding.hint.startswith("delete assignable = false"):
         yield from toml_fixes.make_assignable(finding, ADMINISTRATOR)
     elif declared is not None:
         yield from toml_fixes.declare(finding, declared[1], declared[2])
+
+
+def _expected(finding: Finding) -> list[BufferEdit]:
+    """Return the edits of the expectation that a hint asks for beside the rule."""
+    row = re.search(r"expectations\.csv: (allow|deny), ([\w-]+), ([\w-]+), ([\w-]+)$", finding.hint)
+    return [] if row is None else csv_fixes.expect(finding, *row.groups())
 
 
 # -- model.conf --------------------------------------------------------------------------------------------------------
