@@ -36,7 +36,7 @@ class CsvRecord(NamedTuple):
 
     def span(self, index: int) -> tuple[int, int]:
         """Return the indexes in ``text`` of a field's first character and after its last, without its quotes."""
-        start, end = _spans(self.text)[index]
+        start, end = field_spans(self.text)[index]
         return (start + 1, end - 1) if self.text[start:end].startswith('"') else (start, end)
 
 

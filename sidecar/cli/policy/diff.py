@@ -36,7 +36,7 @@ FORMATS = ("text", "json", "markdown")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Output format.")
 @click.option("--people", "sidecar", metavar="URL", help="With markdown: users, by this sidecar; token on stdin.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def diff(
+def diff(  # noqa: PLR0913, PLR0917 (the options of the verb)
     old: str,
     new: str | None,
     accepted: tuple[str, ...],

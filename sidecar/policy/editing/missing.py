@@ -9,7 +9,7 @@ from sidecar.policy.editing.placing import insert_all
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES
 from sidecar.policy.generation import Generation
 from sidecar.policy.needs.rows import example_row
-from sidecar.policy.route_loader import owner
+from sidecar.policy.own_checks import owner
 from sidecar.policy.routes import Route
 from sidecar.policy.rules import Effect
 
