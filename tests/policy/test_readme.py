@@ -44,7 +44,7 @@ def test_the_examples_do_what_they_say(
             path.write_text(path.read_text(encoding="utf-8") + block["text"], encoding="utf-8")
         elif block["kind"] == "console":
             ran += try_out(block["text"], capsys)
-    assert ran == 14
+    assert ran == 15
 
 
 def try_out(text: str, capsys: pytest.CaptureFixture[str]) -> int:
