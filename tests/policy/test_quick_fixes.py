@@ -20,10 +20,10 @@ Files = Mapping[str, bytes]
 WITHOUT_EDIT = (
     r"(make one of them|write exactly one|ask for a method|keep a way|rename one|change one|a request has)",
     r"(write the intended value|write without A|a rule is|a test is|add \[|the form is|like GET|an? \w+ is \d+ to \d+)",
-    r"(like /|write the decoded path|write public, unmatched|give the rule|move the rule|declare )",
+    r"(like /|write the decoded path|write public, unmatched|write own SECTION|give the rule|move the rule|declare )",
     r"(a test names|name one section and one action|write a line for each role)",
     r"(`sidecar init|name another section|delete the unused|use |list the public|inherit from)",
-    r"(give it a rule|add rules to)",
+    r"(give it a rule|add rules to|write \{account\} or \{user\} in the path)",
     r"(write \[table\]|a quoted field|known here|assign roles|add path|name at least one$|name each day once)",
     r"(write 1m to|write a name like|write a whole number|write account =|write an address|write hours and minutes)",
     r'(write [\w-]+ = ("…"|\["…", "…"\]|\{ name = "…" \})$|write \[\[?[\w.-]+\]|save )',

@@ -7,7 +7,7 @@ from typing import Final
 from sidecar.domain.users import ADMINISTRATOR
 from sidecar.policy.diagnostics import MODEL_FILE
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.editing import csv_fixes, toml_fixes
+from sidecar.policy.editing import csv_fixes, own_fixes, toml_fixes
 from sidecar.policy.editing.buffers import BufferEdit
 from sidecar.policy.editing.fields import fields_of
 from sidecar.policy.editing.findings import Finding, Fix, Fixer, delete_line, fix
@@ -21,7 +21,7 @@ _KNOWN: Final = re.compile(r"(?:known|its actions): ((?:[\w/-]+, )*[\w/-]+)")
 _MAX_CHOICES: Final = 8
 _ROWS: Final = re.compile(r"(?:currently|example): (.+)")
 _ADD: Final = re.compile(r"add ((?:p|allow|deny), [^()]+?) to (policy|expectations)\.csv")
-_WRITE_HERE: Final = re.compile(r"write (\S+) here")
+_WRITE_HERE: Final = re.compile(r"write ((?:own )?\S+) here(?:, with the braces written out, as in (\S+))?")
 
 
 def fixes_of(finding: Finding) -> list[Fix]:
@@ -68,8 +68,9 @@ def _failed_test(finding: Finding) -> Iterator[Fix]:
     if here is not None and fields:
         edits = []
         for line, _ in finding.places or ((finding.line, 1),):
-            first = next(iter(fields_of(finding.buffer, line)), None)
-            edits += [] if first is None else [finding.buffer.replace(first.start, first.end, here[1])]
+            written = list(fields_of(finding.buffer, line))
+            for field, text in ((written[:1], here[1]), (written[2:3], here[2])):
+                edits += [finding.buffer.replace(one.start, one.end, text) for one in field if text]
         yield from fix(f"Write {here[1]} here", *edits)
     for match in _ADD.finditer(finding.hint):
         file = f"{match[2]}.csv"
@@ -169,6 +170,7 @@ def _add_definition(finding: Finding, definition: str) -> Iterator[Fix]:
 FIXERS: Final[dict[Code, Fixer]] = {
     **csv_fixes.FIXERS,
     **toml_fixes.FIXERS,
+    **own_fixes.FIXERS,
     **{code: _model for code in Code if code.value.startswith(MODEL_FILE.partition(".")[0] + "-")},
     Code.FAILED_EXPECTATION: _failed_test,
     Code.FAILED_ROUTE: _failed_test,

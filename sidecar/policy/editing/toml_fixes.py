@@ -10,6 +10,7 @@ from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.findings import Finding, Fix, Fixer, delete_line, fix
 from sidecar.policy.editing.symbols import scan
+from sidecar.policy.own_segments import OWN
 from sidecar.policy.toml_scanner import TomlToken
 
 _DEFAULTS: Final = {
@@ -158,9 +159,25 @@ def _methods(finding: Finding) -> Iterator[Fix]:
 
 def _path(finding: Finding) -> Iterator[Fix]:
     """Correct a path pattern, or the path of a route test."""
-    corrected = corrected_path(finding.name, finding.hint, finding.message)
-    if corrected is not None and corrected != finding.name:
-        yield from fix(f"Write {corrected}", *finding.replace_name(corrected))
+    for corrected in corrected_paths(finding.name, finding.hint, finding.message):
+        if corrected != finding.name:
+            yield from fix(f"Write {corrected}", *finding.replace_name(corrected))
+
+
+def corrected_paths(path: str, hint: str, message: str) -> list[str]:
+    """Return the paths that a hint names, the most likely first; none if it leaves a choice of words."""
+    segments, named = path.split("/"), re.search(r'": "(.+)" (?:would be|has more|stands)', message)
+    if named is None or ("own" not in hint + message and hint != "write it once"):
+        corrected = corrected_path(path, hint, message)
+        return [] if corrected is None else [corrected]
+    if hint == "write it once":
+        last = len(segments) - 1 - segments[::-1].index(named[1])
+        return ["/".join("*" if at == last else one for at, one in enumerate(segments))]
+    if hint == "write nothing else between its slashes":
+        choices = [own for own in OWN if own in named[1]][:1]
+    else:
+        choices = [one for one in (*OWN, "*") if one in hint]
+    return ["/".join(choice if one == named[1] else one for one in segments) for choice in choices]
 
 
 def corrected_path(path: str, hint: str, message: str) -> str | None:
