@@ -29,6 +29,12 @@ class Insertion(NamedTuple):
     def rows(self) -> tuple[str, ...]:
         return tuple(text for text in self.lines if text and not text.startswith("#"))
 
+    @property
+    def reviewed(self) -> list[str]:
+        """The lines, with a line `REVIEW` above each row."""
+        rows = set(self.rows)
+        return [text for line in self.lines for text in ((REVIEW, line) if line in rows else (line,))]
+
 
 class _Placed(NamedTuple):
     key: Key
@@ -151,8 +157,7 @@ def insert(data: bytes, insertions: Iterable[Insertion], *, review: bool) -> byt
     lines = data.split(b"\n")
     end = b"\r" if lines[0].endswith(b"\r") else b""
     for insertion in sorted(insertions, reverse=True):
-        rows = set(insertion.rows) if review else set()
-        texts = [text for line in insertion.lines for text in ((REVIEW, line) if line in rows else (line,))]
+        texts = insertion.reviewed if review else insertion.lines
         lines[insertion.line - 1 : insertion.line - 1] = [text.encode() + end for text in texts]
     return b"\n".join(lines)
 

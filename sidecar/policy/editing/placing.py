@@ -1,12 +1,9 @@
 """Places of new lines: inside the block of their role or section, so that branches merge."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.fields import fields_of
-
-REVIEW = "# review"
-"""Line above a proposed row. It stays until a person deletes it."""
 
 
 def subject_of(file: str, row: str) -> str:
@@ -17,11 +14,11 @@ def subject_of(file: str, row: str) -> str:
     return fields[1] if len(fields) > 1 else ""
 
 
-def insert_rows(buffer: Buffer, rows: Sequence[str], *, review: bool = False) -> list[BufferEdit]:
+def insert_rows(buffer: Buffer, rows: Sequence[str]) -> list[BufferEdit]:
     """Return the edits that write rows below the last line of their subject, or in a new block at the end."""
     blocks: dict[str, list[str]] = {}
     for row in rows:
-        blocks.setdefault(subject_of(buffer.file, row), []).extend([REVIEW, row] if review else [row])
+        blocks.setdefault(subject_of(buffer.file, row), []).append(row)
     last = _last_lines(buffer)
     edits, new = [], []
     for subject, lines in blocks.items():
@@ -40,8 +37,3 @@ def _last_lines(buffer: Buffer) -> dict[str, int]:
             subject = subject_of(buffer.file, buffer.line(line))
             found[subject] = line
     return found
-
-
-def insert_all(buffers: Iterable[tuple[Buffer, Sequence[str]]]) -> list[BufferEdit]:
-    """Return the edits that write proposed rows into several files."""
-    return [edit for buffer, rows in buffers if rows for edit in insert_rows(buffer, rows, review=True)]
