@@ -1,19 +1,13 @@
 """Rename of a role, a section, an action or a condition: the edits of all files, or the reason against it."""
 
 from collections.abc import Iterable
-from typing import Final
 
-from sidecar.domain.users import ADMINISTRATOR
 from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.editing.buffers import BufferEdit
 from sidecar.policy.editing.symbols import Occurrence, SymbolKind
-from sidecar.policy.lint import MEMBER, NEVER_LOST
 from sidecar.policy.needs.conditions import CONDITION_NAME
+from sidecar.policy.rename.target import OWN_ACTIONS, OWN_ROLES
 from sidecar.policy.rules import ANY
-
-OWN_ROLES: Final = frozenset((ADMINISTRATOR, MEMBER))
-OWN_SECTIONS: Final = frozenset((*(section for section, _ in NEVER_LOST), "audit"))
-"""Sections that the sidecar's own endpoints ask for."""
 
 
 class SymbolRenameError(ValueError):
@@ -37,7 +31,7 @@ def check_renamable(symbol: Occurrence, known: Iterable[Occurrence]) -> None:
     if kind is SymbolKind.ROLE and name in OWN_ROLES:
         raise SymbolRenameError(f'the role "{name}" is the sidecar\'s own and cannot be renamed')
     section = symbol.section if kind is SymbolKind.ACTION else name
-    if kind in (SymbolKind.SECTION, SymbolKind.ACTION) and section in OWN_SECTIONS:
+    if kind in (SymbolKind.SECTION, SymbolKind.ACTION) and section in OWN_ACTIONS:
         raise SymbolRenameError(f'the section "{section}" is the sidecar\'s own and cannot be renamed, nor its actions')
     if kind is SymbolKind.ACTION and section == ANY:
         raise SymbolRenameError(f'"{name}" here is an action of all sections: rename it at one section')
