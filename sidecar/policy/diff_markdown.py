@@ -1,4 +1,4 @@
-"""Difference of two policies as Markdown, for a pull request. Changes that open access come first.
+"""Difference of two policies as Markdown, for a pull request. Renames come first, then changes that open access.
 
 Each value from the files is in a code span (`markdown.code`), so that none is a link, a mention, HTML or a table cell.
 """
@@ -6,7 +6,7 @@ Each value from the files is in a code span (`markdown.code`), so that none is a
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from sidecar.policy.diff import CellChange, Difference, RoleChange, RouteChange
+from sidecar.policy.diff import CellChange, Difference, RenameChange, RoleChange, RouteChange
 from sidecar.policy.markdown import code, table_head, table_row
 
 MAX_CHARACTERS: Final = 60_000
@@ -25,7 +25,7 @@ People = Mapping[str, Sequence[str]]
 def to_markdown(difference: Difference, people: People | None = None, without_people: str = "") -> str:
     """Return the difference, cut to `MAX_CHARACTERS`. ``without_people``: the reason why no sidecar was asked."""
     opening = sum(change.opens for change in difference.cells) + sum(change.opens for change in difference.routes)
-    count = len(difference.cells) + len(difference.routes) + len(difference.roles)
+    count = len(difference.cells) + len(difference.routes) + len(difference.roles) + len(difference.renames)
     lines = ["### Policy changes", "", _summary(opening, count)]
     size = sum(len(line) + 1 for line in lines)
     shown = 0
@@ -47,7 +47,7 @@ def to_markdown(difference: Difference, people: People | None = None, without_pe
 
 def _summary(opening: int, count: int) -> str:
     if not count:
-        return "No cell, no route and no role differs."
+        return "No cell, no route, no role and no name differs."
     if not opening:
         return f"{count} changes. None of them opens access."
     return f"**{opening} of {count} changes open access.**"
@@ -55,6 +55,8 @@ def _summary(opening: int, count: int) -> str:
 
 def _tables(difference: Difference, people: People | None) -> Iterator[tuple[list[str], Iterator[str]]]:
     """Yield the heading and the rows of each table."""
+    heading = ["", "#### Renames", "", *table_head("", "from", "to", "cells", "routes", "answers that change")]
+    yield heading, (_rename(change) for change in difference.renames)
     for title, opens in (("Changes that open access", True), ("Other changes", False)):
         cells = [change for change in difference.cells if change.opens is opens]
         routes = [change for change in difference.routes if change.opens is opens]
@@ -77,6 +79,11 @@ def _cell(change: CellChange, people: People | None, *, needs: bool) -> str:
     if people is not None:
         cells.append(str(len(people.get(change.role, ()))))
     return table_row(*cells)
+
+
+def _rename(change: RenameChange) -> str:
+    counts = (str(count) for count in (change.cells, change.routes, change.changes))
+    return table_row(change.kind, code(change.before), code(change.after), *counts)
 
 
 def _route(change: RouteChange) -> str:

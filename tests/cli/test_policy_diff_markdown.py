@@ -139,7 +139,7 @@ def test_openings_come_first_then_the_rest(cli: Cli, folder: Path) -> None:
 
 def test_no_difference_is_one_line(cli: Cli, folder: Path) -> None:
     result = cli("policy", "diff", "./before", "--format", "markdown")
-    assert (result.status, result.out) == (0, "### Policy changes\n\nNo cell, no route and no role differs.\n")
+    assert (result.status, result.out) == (0, "### Policy changes\n\nNo cell, no route, no role and no name differs.\n")
 
 
 def test_needs_have_their_witnesses(cli: Cli, folder: Path) -> None:
@@ -284,3 +284,14 @@ def test_a_sidecar_that_is_down_is_named(cli: Cli, folder: Path, typed: Callable
     result = cli("policy", "diff", "./before", "--format", "markdown", "--people", "http://127.0.0.1:1")
     assert result.status == 0
     assert "People: not listed, no sidecar responds: Connection refused." in result.out
+
+
+def test_renames_come_first(folder: Path, cli: Cli) -> None:
+    assert cli("policy", "rename", "section", "media-library", "assets").status == 0
+    append(folder / "policy.csv", "p, marketer, billing, view, allow\n")
+    shown = cli("policy", "diff", "./before", "--format", "markdown").out
+    before, _, after = shown.partition("#### Renames")
+    assert "####" not in before
+    assert "| section | `media-library` | `assets` |" in after
+    assert after.index("`assets`") < after.index("#### Changes that open access")
+    assert "**1 of 2 changes open access.**" in before
