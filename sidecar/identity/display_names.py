@@ -4,7 +4,7 @@ import unicodedata
 from typing import Final
 
 from sidecar.domain import text
-from sidecar.policy.confusables import as_ascii
+from sidecar.policy.text.confusables import as_ascii
 
 MAX_NAME: Final = 100
 NAME_RULE: Final = (

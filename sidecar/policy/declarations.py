@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sidecar.domain.text import fold_case
-from sidecar.policy.confusables import described
-from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, suggestion
 from sidecar.policy.own_checks import RouteEntry
 from sidecar.policy.route_loader import check_entries, read_public, read_routes
 from sidecar.policy.routes import Route
 from sidecar.policy.stages import Stages
-from sidecar.policy.toml_reader import TomlTable, read_toml
+from sidecar.policy.text.confusables import described
+from sidecar.policy.text.csv_reader import NAME, NAME_FORM
+from sidecar.policy.text.toml_reader import TomlTable, read_toml
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sidecar.policy.csv_reader import CsvLine, CsvRecord, records
 from sidecar.policy.decision_table import Cell
 from sidecar.policy.declarations import Role
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.expectations import EXPECTATIONS, Expectation, ExpectedCells
+from sidecar.policy.text.csv_reader import CsvLine, CsvRecord, records
 
 
 def rows_to_allow(

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean, path_of
@@ -20,6 +19,7 @@ from sidecar.policy.needs.conditions import Conditions
 from sidecar.policy.needs.lines import NeedLine, read_alternatives
 from sidecar.policy.needs.rows import PREFIX
 from sidecar.policy.routes import METHODS, Route
+from sidecar.policy.text.csv_reader import CsvRecord, read_lines, records
 
 EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"
@@ -128,9 +128,6 @@ class TestResults:
     @property
     def ok(self) -> bool:
         return not (self.failed or self.missing or self.untested or self.untested_needs)
-
-
-# -- reading -----------------------------------------------------------------------------------------------------------
 
 
 def read_suite(
@@ -246,8 +243,7 @@ def _read_route_tests(
             yield RouteTest(record.line, expected, method, path)
 
 
-_OWN = "own "
-"""Start of the target of a path with own segments. Its braces are written out in the path."""
+_OWN = "own "  # starts the target of a path with own segments, whose braces are written out
 
 
 def _is_expected_target(record: CsvRecord, names: NameChecker) -> bool:

@@ -7,9 +7,9 @@ which the table is built. The proof runs on the text below.
 import re
 from typing import NamedTuple
 
-from sidecar.policy.csv_reader import read_lines, without_invisible
 from sidecar.policy.diagnostics import MODEL_FILE, DiagnosticSink, did_you_mean
 from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.text.csv_reader import read_lines, without_invisible
 
 MODEL = """\
 [request_definition]

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sidecar.domain.text import fold_case
-from sidecar.policy.confusables import as_ascii, described
-from sidecar.policy.csv_reader import NAME, CsvRecord
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
 from sidecar.policy.places import KNOWN
+from sidecar.policy.text.confusables import as_ascii, described
+from sidecar.policy.text.csv_reader import NAME, CsvRecord
 
 ANY = "*"
 """Wildcard for all sections, or for all actions of a section."""

@@ -11,7 +11,7 @@ from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.own_segments import OWN
 from sidecar.policy.routes import PUBLIC, Route, Segments, outcome_text
-from sidecar.policy.toml_reader import TomlTable
+from sidecar.policy.text.toml_reader import TomlTable
 
 _FILE = "sections.toml"
 

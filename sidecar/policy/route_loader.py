@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sidecar.domain.access import Target
-from sidecar.policy.csv_reader import NAME
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
 from sidecar.policy.own_checks import OwnChecks, RouteEntry, owner, read_own
 from sidecar.policy.own_segments import shape
 from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, read_pattern
-from sidecar.policy.toml_reader import TomlTable
+from sidecar.policy.text.csv_reader import NAME
+from sidecar.policy.text.toml_reader import TomlTable
 
 _FILE = "sections.toml"
 MAX_ROUTES = 50_000

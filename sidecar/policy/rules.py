@@ -9,11 +9,11 @@ from enum import StrEnum
 
 import msgspec
 
-from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, path_of
 from sidecar.policy.name_checks import ANY, NameChecker, quoted
+from sidecar.policy.text.csv_reader import CsvRecord, read_lines, records
 
 __all__ = [
     "ANY",

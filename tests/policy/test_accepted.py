@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from sidecar.policy.compiler import ProofScope, compile_policy
-from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.declarations import default_title
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
 from sidecar.policy.generation import Generation
 from sidecar.policy.model import MODEL, check_model
-from sidecar.policy.toml_reader import read_toml
+from sidecar.policy.text.csv_reader import read_lines, records
+from sidecar.policy.text.toml_reader import read_toml
 
 Edit = Callable[..., dict[str, bytes]]
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.policy.compiler import ProofScope, compile_policy
-from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
-from sidecar.policy.format import format_csv
+from sidecar.policy.text.csv_reader import read_lines, records
+from sidecar.policy.text.format import format_csv
 
 
 def formatted(text: str, name: str = "policy.csv") -> str:

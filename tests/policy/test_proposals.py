@@ -8,8 +8,8 @@ import pytest
 
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.coverage import inexact_allows
+from sidecar.policy.editing.proposals import Proposal, proposals
 from sidecar.policy.expectations import REVIEW
-from sidecar.policy.proposals import Proposal, proposals
 
 Edit = Callable[..., dict[str, bytes]]
 REPORTS = """[sections.reports]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, DiagnosticSink, path_of
-from sidecar.policy.format import format_csv
 from sidecar.policy.model import check_model
+from sidecar.policy.text.format import format_csv
 
 # Elements of the formats, so that random input gets past the first checks.
 PIECES = [

@@ -162,7 +162,7 @@ def test_titles_paths_and_descriptions_stay(odd: Mapping[str, bytes]) -> None:
 
 def test_columns_that_are_aligned_stay_aligned(shipped: Generation) -> None:
     from sidecar.policy.diagnostics import DiagnosticSink
-    from sidecar.policy.format import format_csv
+    from sidecar.policy.text.format import format_csv
 
     plan = planned(shipped, SECTION, "performance-center", "p")
     for name in ("policy.csv", "expectations.csv"):

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.cli.main import run
-from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticSink
-from sidecar.policy.format import format_csv
 from sidecar.policy.generation import content_hash
-from sidecar.policy.repair import repair_csv
+from sidecar.policy.text.csv_reader import read_lines, records
+from sidecar.policy.text.format import format_csv
+from sidecar.policy.text.repair import repair_csv
 from tests.policy.needs_policies import CONDITIONS
 
 CSV = ("policy.csv", "expectations.csv", "routes.csv", "needs.csv")

@@ -7,8 +7,8 @@ from sidecar.cli.policy.file_writer import write_file
 from sidecar.cli.policy.policy_source import compiled, files_options, say_diagnostics, source_from
 from sidecar.policy.compiler import Compiled, ProofScope
 from sidecar.policy.diagnostics import path_of
+from sidecar.policy.editing.proposals import Proposal, proposals
 from sidecar.policy.expectations import REVIEW
-from sidecar.policy.proposals import Proposal, proposals
 
 
 @click.command()

@@ -13,9 +13,9 @@ from sidecar.cli.policy.policy_source import Source, compiled, files_options, sa
 from sidecar.policy.compiler import ProofScope
 from sidecar.policy.diagnostics import POLICY_FILES, DiagnosticSink
 from sidecar.policy.diff import diff
-from sidecar.policy.format import format_csv
 from sidecar.policy.generation import Generation
-from sidecar.policy.repair import repair_csv
+from sidecar.policy.text.format import format_csv
+from sidecar.policy.text.repair import repair_csv
 
 INTERVAL = 0.3
 """Seconds between two reads of the files. They are checked after two equal reads."""

@@ -18,7 +18,7 @@ from sidecar.config.parsers import InvalidValueError, duration
 from sidecar.config.settings import Settings
 from sidecar.policy.diff import Difference
 from sidecar.policy.usage.counts import UsageCounts
-from sidecar.policy.usage.proposal import NoProposalError, Proposal, propose
+from sidecar.policy.usage.proposal import NoProposalError, TighterPolicy, propose
 from sidecar.policy.usage.report import PersonUsage, UsageReport, report
 
 SHOWN: Final = 50
@@ -95,7 +95,7 @@ def _add_members(counts: UsageCounts, settings: Settings, account: str) -> None:
         counts.add_member(record.id, record.account, record.role)
 
 
-def _proposal(counts: UsageCounts, source: Source) -> tuple[Proposal | None, str]:
+def _proposal(counts: UsageCounts, source: Source) -> tuple[TighterPolicy | None, str]:
     """Return the proposal with the names of the user's files, or the reason why there is none."""
     try:
         found = propose(counts)
@@ -161,7 +161,7 @@ def _person(person: PersonUsage) -> tuple[object, ...]:
     return person.user, person.role, len(person.unused), ", ".join(person.unused[:SHOWN_PERMISSIONS]) + further
 
 
-def _print_proposal(proposal: Proposal | None, why_not: str) -> None:
+def _print_proposal(proposal: TighterPolicy | None, why_not: str) -> None:
     if proposal is None:
         click.echo(plain(f"\nno proposal: {why_not}"))
         return

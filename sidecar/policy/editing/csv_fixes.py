@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from sidecar.policy.csv_reader import comment_start
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.editing.buffers import BufferEdit
 from sidecar.policy.editing.fields import Field, fields_of, parts_of
@@ -13,6 +12,7 @@ from sidecar.policy.editing.placing import insert_rows
 from sidecar.policy.editing.toml_fixes import make_assignable
 from sidecar.policy.needs.rows import PREFIX
 from sidecar.policy.rules import ANY
+from sidecar.policy.text.csv_reader import comment_start
 
 
 def _end_with_line_end(finding: Finding) -> Iterator[Fix]:

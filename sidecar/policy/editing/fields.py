@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from sidecar.policy.csv_reader import field_spans
 from sidecar.policy.editing.buffers import Buffer
+from sidecar.policy.text.csv_reader import field_spans
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sidecar.policy.compiler import Compiled
 from sidecar.policy.editing.buffers import Buffer, BufferEdit
-from sidecar.policy.proposals import proposals
+from sidecar.policy.editing.proposals import proposals
 
 
 def missing_edits(compiled: Compiled, buffers: Mapping[str, Buffer]) -> list[BufferEdit]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.editing.buffers import BufferEdit
 from sidecar.policy.editing.symbols import Occurrence, SymbolKind
 from sidecar.policy.needs.conditions import CONDITION_NAME
 from sidecar.policy.rename.target import OWN_ACTIONS, OWN_ROLES
 from sidecar.policy.rules import ANY
+from sidecar.policy.text.csv_reader import NAME, NAME_FORM
 
 
 class SymbolRenameError(ValueError):

@@ -15,7 +15,7 @@ from sidecar.policy.editing.buffers import BOM, Buffer
 from sidecar.policy.editing.fields import Field, fields_of, parts_of
 from sidecar.policy.needs.rows import PREFIX
 from sidecar.policy.rules import ANY
-from sidecar.policy.toml_scanner import TomlScanner, TomlToken
+from sidecar.policy.text.toml_scanner import TomlScanner, TomlToken
 
 
 class SymbolKind(StrEnum):

@@ -11,7 +11,7 @@ from sidecar.policy.editing.buffers import Buffer, BufferEdit
 from sidecar.policy.editing.findings import Finding, Fix, Fixer, delete_line, fix
 from sidecar.policy.editing.symbols import scan
 from sidecar.policy.own_segments import OWN
-from sidecar.policy.toml_scanner import TomlToken
+from sidecar.policy.text.toml_scanner import TomlToken
 
 _DEFAULTS: Final = {
     "actions": '["view"]',

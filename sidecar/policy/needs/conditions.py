@@ -17,7 +17,7 @@ from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, suggestion
 from sidecar.policy.needs import condition_values as values
 from sidecar.policy.needs.condition_values import ConditionValueError, Hours
-from sidecar.policy.toml_reader import TomlTable, read_toml
+from sidecar.policy.text.toml_reader import TomlTable, read_toml
 
 FILE: Final = "conditions.toml"
 MAX_CONDITIONS: Final = 64

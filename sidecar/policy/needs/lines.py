@@ -10,13 +10,13 @@ from typing import Final
 
 import msgspec
 
-from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.declarations import Section, Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, path_of
 from sidecar.policy.name_checks import ANY, NameChecker, quoted
 from sidecar.policy.needs import conditions as reader
 from sidecar.policy.needs.conditions import Condition, ConditionKind, Conditions
+from sidecar.policy.text.csv_reader import CsvRecord, read_lines, records
 
 FILE: Final = "needs.csv"
 MAX_LINES: Final = 200

@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.declarations import Role
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.rename.edits import TextEdit, apply_edits
 from sidecar.policy.rename.plan import aligned_as
+from sidecar.policy.text.csv_reader import read_lines, records
 
 FILES: Final = ("roles.toml", "policy.csv", "expectations.csv")
 MAX_TITLE: Final = 500

@@ -6,13 +6,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.declarations import Section
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.name_checks import ANY
 from sidecar.policy.rename.names import RenameKind
 from sidecar.policy.rename.target import RenameTarget
-from sidecar.policy.toml_scanner import TomlScanner, TomlToken, line_starts
+from sidecar.policy.text.csv_reader import CsvRecord, read_lines, records
+from sidecar.policy.text.toml_scanner import TomlScanner, TomlToken, line_starts
 
 _TARGET = re.compile(r"(?:own +)?(?P<section>[^/ ]+)/(?P<action>[^/ ]+)")
 """First field of a line of routes.csv."""

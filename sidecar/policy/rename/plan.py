@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticSink
 from sidecar.policy.diff import Difference, RenameChange, diff
-from sidecar.policy.format import format_csv
 from sidecar.policy.generation import Generation
 from sidecar.policy.rename.edits import apply_edits, edits_of
 from sidecar.policy.rename.target import InvalidRename, RenameTarget
+from sidecar.policy.text.format import format_csv
 
 
 @dataclass(frozen=True, slots=True)

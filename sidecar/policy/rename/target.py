@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.domain.users import ADMINISTRATOR
-from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.declarations import Role, Section, shape_of
 from sidecar.policy.diagnostics import suggestion
 from sidecar.policy.lint import MEMBER, MEMBER_SECTION
 from sidecar.policy.name_checks import quoted
 from sidecar.policy.rename.names import RenameKind, Renames
+from sidecar.policy.text.csv_reader import NAME, NAME_FORM
 
 OWN_ROLES: Final = (ADMINISTRATOR, MEMBER)
 OWN_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {

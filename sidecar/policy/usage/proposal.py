@@ -15,10 +15,10 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decision_table import Cell, cells_of
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticSink
 from sidecar.policy.diff import CellChange, RouteChange, diff
-from sidecar.policy.format import format_csv
 from sidecar.policy.generation import Generation
 from sidecar.policy.lint import NEVER_LOST
 from sidecar.policy.rules import ANY, FILE, Effect, Rule
+from sidecar.policy.text.format import format_csv
 from sidecar.policy.usage.counts import UsageCounts
 
 OWN_ENDPOINTS: Final = (
@@ -33,7 +33,7 @@ OWN_ENDPOINTS: Final = (
 Pairs = set[tuple[str, str]]
 
 
-class Proposal(msgspec.Struct, frozen=True, rename={"text": FILE, "difference": "diff"}):
+class TighterPolicy(msgspec.Struct, frozen=True, rename={"text": FILE, "difference": "diff"}):
     """Proposed policy.csv, its unified diff, and every changed cell and route.
 
     ``other_files``: findings that the new file causes elsewhere, such as a row of expectations.csv that now fails.
@@ -50,7 +50,7 @@ class NoProposalError(Exception):
     """Raised when no proposal can be made. The message is the reason."""
 
 
-def propose(counts: UsageCounts) -> Proposal:
+def propose(counts: UsageCounts) -> TighterPolicy:
     """Return the proposal. Raises NoProposalError."""
     policy = counts.policy
     if not counts.allows:
@@ -66,7 +66,7 @@ def propose(counts: UsageCounts) -> Proposal:
     known = {(one.file, one.message) for one in compile_policy(policy.files, proof=ProofScope.NONE).diagnostics}
     others = tuple(one for one in compiled.diagnostics if one.is_error and (one.file, one.message) not in known)
     changed = diff(policy, compiled.draft)
-    return Proposal(after.decode(), _unified(before, after), changed.cells, changed.routes, others)
+    return TighterPolicy(after.decode(), _unified(before, after), changed.cells, changed.routes, others)
 
 
 def _kept(counts: UsageCounts) -> frozenset[Cell]:

@@ -10,7 +10,7 @@ from sidecar.policy.diagnostics import closest
 from sidecar.policy.generation import Generation
 from sidecar.policy.rules import Effect
 from sidecar.policy.usage.counts import UsageCounts
-from sidecar.policy.usage.proposal import Proposal
+from sidecar.policy.usage.proposal import TighterPolicy
 
 CANNOT_SHOW: Final = (
     "an allow that is missing here may have happened: a right that is used seldom can be named as unused, and the "
@@ -97,12 +97,12 @@ class UsageReport(msgspec.Struct, frozen=True):
     unused: Unused
     people: list[PersonUsage]
     denials: list[FrequentDenial]
-    proposal: Proposal | None
+    proposal: TighterPolicy | None
     sampled: Sampled | None
     skipped: list[Skipped]
 
 
-def report(counts: UsageCounts, often: int, proposal: Proposal | None, skipped: Iterable[Skipped]) -> UsageReport:
+def report(counts: UsageCounts, often: int, proposal: TighterPolicy | None, skipped: Iterable[Skipped]) -> UsageReport:
     """Return the report. ``often``: the number of equal denials from which they are listed."""
     policy = counts.policy
     cells = list(_unused_cells(policy, counts))

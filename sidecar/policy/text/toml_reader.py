@@ -9,11 +9,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sidecar.policy.confusables import false_sign
-from sidecar.policy.csv_reader import read_lines, without_invisible
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean
-from sidecar.policy.toml_scanner import Path, TomlScanner, line_starts
+from sidecar.policy.text.confusables import false_sign
+from sidecar.policy.text.csv_reader import read_lines, without_invisible
+from sidecar.policy.text.toml_scanner import Path, TomlScanner, line_starts
 
 _WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _TWICE = ("Cannot overwrite", "Cannot declare", "Cannot redefine", "Cannot mutate", "Duplicate inline table key")

@@ -7,8 +7,8 @@ A file with unreadable lines is reported, not formatted.
 from collections.abc import Iterable
 from itertools import groupby
 
-from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticCode, DiagnosticSink
+from sidecar.policy.text.csv_reader import read_lines, records
 
 
 def format_csv(data: bytes, file: str, findings: DiagnosticSink) -> bytes | None:

@@ -10,9 +10,9 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sidecar.policy.confusables import false_sign
 from sidecar.policy.diagnostics import NO_FILE, DiagnosticSink
 from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.text.confusables import false_sign
 
 
 class CsvLine(NamedTuple):

@@ -7,13 +7,13 @@ change different lines. Existing lines keep their bytes.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.expectations import EXPECTATIONS, REVIEW, ROUTES
-from sidecar.policy.format import Widths, column_widths, written_row
 from sidecar.policy.generation import Generation
 from sidecar.policy.missing_rows import Row
 from sidecar.policy.name_checks import ANY
+from sidecar.policy.text.csv_reader import read_lines, records
+from sidecar.policy.text.format import Widths, column_widths, written_row
 
 Key = tuple[int, int, int, int]
 """Order of a row: role or section, then section and action, ``*`` first, then rows with ``without``."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from sidecar.policy.repair_rows import COMMA, SEPARATORS, CsvField, is_comment, joined, split_row, trimmed
+from sidecar.policy.text.repair_rows import COMMA, SEPARATORS, CsvField, is_comment, joined, split_row, trimmed
 
 _FORMS: Final[dict[str, dict[str, tuple[int, ...]]]] = {
     "policy.csv": {"p": (5,), "g": (3,)},

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sidecar.policy.decision_table import Cell
+from sidecar.policy.editing.row_placement import Insertion, insert, place_expectations, place_route_tests, row_lines
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Suite, TestResults
 from sidecar.policy.generation import Generation
 from sidecar.policy.missing_rows import missing_expectations, missing_need_tests, missing_route_tests
-from sidecar.policy.row_placement import Insertion, insert, place_expectations, place_route_tests, row_lines
 
 
 class Proposal(NamedTuple):
