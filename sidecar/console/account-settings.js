@@ -1,16 +1,17 @@
 // @ts-check
 /** The page Account settings: name, role, password, second factors, sessions. */
 
-import { Problem, get, send } from "./api.js";
 import { browserOf } from "./agent.js";
+import { Problem, get, send } from "./api.js";
 import { changeFailed, hideBanner, persistently } from "./banner.js";
 import { confirmDialog } from "./dialog.js";
 import { fill, h, lowerFirst, plural, sentence, status, time } from "./dom.js";
 import { factorCard, loadFactors } from "./factor-card.js";
-import { connect, textField } from "./form.js";
+import { connect } from "./form.js";
 import { openPasswordDialog } from "./password-dialog.js";
 import { drawHeader, signOut, start } from "./shell.js";
 import { table } from "./table.js";
+import { textField } from "./text-field.js";
 
 /**
  * @typedef {{id: string, current: boolean, created_at: string, refreshed_at: string, expires_at: string,

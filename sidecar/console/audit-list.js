@@ -2,7 +2,7 @@
 /** The rows of the audit as sentences, newest first, under one heading per day of the reader. */
 
 import { Problem } from "./api.js";
-import { h, sentence, status } from "./dom.js";
+import { DATES, h, sentence, status, time } from "./dom.js";
 import { onDemand } from "./load.js";
 import { parts } from "./sentences.js";
 
@@ -11,11 +11,7 @@ import { parts } from "./sentences.js";
  * @typedef {import("./titles.js").TitleOf} TitleOf
  */
 
-/** The reader's own kind of English; other readers get day, month, year. */
-const DATES = /^en\b/.test(navigator.language) ? navigator.language : "en-GB";
 const DAY = new Intl.DateTimeFormat(DATES, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
-const CLOCK = new Intl.DateTimeFormat(DATES, { hour: "numeric", minute: "2-digit" });
-const EXACT = new Intl.DateTimeFormat(DATES, { dateStyle: "full", timeStyle: "long" });
 
 /** List that grows by older rows. */
 export class AuditList {
@@ -45,7 +41,7 @@ export class AuditList {
       const at = new Date(row.at);
       const day = Number.isNaN(at.getTime()) ? "" : DAY.format(at);
       if (day !== this.day || !this.element.hasChildNodes()) this.open(day);
-      this.rows.append(this.entry(row, at));
+      this.rows.append(this.entry(row));
     }
   }
 
@@ -56,16 +52,12 @@ export class AuditList {
     this.element.append(h("section", { class: "day" }, h("h2", null, day), this.rows));
   }
 
-  /**
-   * @param {Row} row
-   * @param {Date} at
-   */
-  entry(row, at) {
-    const known = !Number.isNaN(at.getTime());
+  /** @param {Row} row */
+  entry(row) {
     const details = h("details", null, h("summary", null, label(row)));
     details.addEventListener("toggle", () => void open(details, row));
     return h("li", null,
-      known ? h("time", { datetime: row.at, title: EXACT.format(at) }, CLOCK.format(at)) : h("span", null, row.at),
+      time(row.at, "clock"),
       h("p", null, parts(row, this.role, this.section).map((part) =>
         typeof part === "string" ? part
           : "name" in part ? h("bdi", { class: "name" }, part.name) : h("span", { class: "system" }, part.system))),

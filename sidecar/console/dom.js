@@ -87,10 +87,11 @@ export function newId(prefix = "id") {
 
 const LANGUAGE = "en";
 /** The reader's own kind of English for dates; other readers get day, month, year. */
-const DATES = /^en\b/.test(navigator.language) ? navigator.language : "en-GB";
+export const DATES = /^en\b/.test(navigator.language) ? navigator.language : "en-GB";
 const SHORT = new Intl.DateTimeFormat(DATES, {
   day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit",
 });
+const CLOCK = new Intl.DateTimeFormat(DATES, { hour: "numeric", minute: "2-digit" });
 const EXACT = new Intl.DateTimeFormat(DATES, { dateStyle: "full", timeStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: "auto" });
 const NAMES = new Intl.ListFormat(LANGUAGE, { style: "long", type: "conjunction" });
@@ -101,12 +102,12 @@ const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 /**
  * Return a `<time>` in the reader's zone, with the exact time as its title.
  * @param {string} at RFC 3339
- * @param {"date" | "ago"} [form] "ago": "5 minutes ago" while that is less than a week
+ * @param {"date" | "ago" | "clock"} [form] "ago": "5 minutes ago" while that is less than a week; "clock": no date
  */
 export function time(at, form = "date") {
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return h("span", null, at);
-  const text = form === "ago" ? ago(date, new Date()) : SHORT.format(date);
+  const text = form === "ago" ? ago(date, new Date()) : (form === "clock" ? CLOCK : SHORT).format(date);
   return h("time", { datetime: at, title: EXACT.format(date) }, text);
 }
 

@@ -4,9 +4,10 @@
 import { send } from "./api.js";
 import { confirmDialog, openDialog } from "./dialog.js";
 import { h, status } from "./dom.js";
-import { connect, textField } from "./form.js";
+import { connect } from "./form.js";
 import { newPasskey } from "./passkey.js";
 import { copyButton, showCodes } from "./recovery-codes.js";
+import { textField } from "./text-field.js";
 
 /**
  * @typedef {import("./factor-card.js").Factor} Factor

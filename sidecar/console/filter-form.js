@@ -2,8 +2,8 @@
 /** The form of the audit's filters. */
 
 import { fill, h, newId } from "./dom.js";
+import { labelled, selectField } from "./fields.js";
 import { none } from "./filters.js";
-import { selectField } from "./fields.js";
 import { KINDS } from "./sentences.js";
 
 /** @typedef {import("./filters.js").Filters} Filters */
@@ -106,19 +106,6 @@ function option(value, title) {
 
 /** @param {string} label */
 function day(label) {
-  const id = newId("day");
-  const input = h("input", { type: "date", id, max: "9999-12-31", min: "1970-01-01" });
-  const error = h("div", { class: "error", id: `${id}-error`, hidden: true });
-  return {
-    input,
-    element: h("div", { class: "field" }, h("label", { for: id }, label), input, error),
-    /** @param {string} text */
-    setError: (text) => {
-      error.textContent = text;
-      error.hidden = !text;
-      if (text) input.setAttribute("aria-describedby", error.id);
-      else input.removeAttribute("aria-describedby");
-      input.setAttribute("aria-invalid", String(Boolean(text)));
-    },
-  };
+  const input = h("input", { type: "date", id: newId("day"), max: "9999-12-31", min: "1970-01-01" });
+  return { ...labelled(label, input), input };
 }

@@ -3,7 +3,8 @@
 
 import { send } from "./api.js";
 import { byId, fill, h, sentence } from "./dom.js";
-import { connect, textField } from "./form.js";
+import { connect } from "./form.js";
+import { textField } from "./text-field.js";
 
 const email = textField({
   label: "E-mail", name: "email", type: "email", autocomplete: "username",

@@ -5,9 +5,11 @@ import { Problem, send, whoAmI } from "./api.js";
 import { changeFailed, hideBanner, persistently } from "./banner.js";
 import { byId, fill, focusHeading, h, list, sentence, time } from "./dom.js";
 import { drawOffer, wantsFactor } from "./factor-offer.js";
-import { connect, newPasswordFields, textField, words } from "./form.js";
+import { connect, words } from "./form.js";
 import { headed } from "./heading.js";
 import { onToken } from "./link-token.js";
+import { newPasswordFields } from "./new-password.js";
+import { textField } from "./text-field.js";
 
 /**
  * @typedef {{account: string, inviter: string | null, role: {id: string, title: string, opens: string[]},

@@ -4,7 +4,9 @@
 import { get, send } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { h, plural, status } from "./dom.js";
-import { connect, newPasswordFields, passwordField } from "./form.js";
+import { connect } from "./form.js";
+import { newPasswordFields } from "./new-password.js";
+import { passwordField } from "./text-field.js";
 
 /**
  * Open the dialog. This browser stays signed in, all other sessions end.

@@ -3,9 +3,10 @@
 
 import { send } from "./api.js";
 import { byId, fill, focusHeading, h } from "./dom.js";
-import { connect, newPasswordFields } from "./form.js";
+import { connect } from "./form.js";
 import { headed } from "./heading.js";
 import { onToken } from "./link-token.js";
+import { newPasswordFields } from "./new-password.js";
 
 /** @param {string} token */
 function open(token) {

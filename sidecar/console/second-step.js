@@ -3,13 +3,14 @@
 
 import { Problem } from "./api.js";
 import { fill, h } from "./dom.js";
-import { connect, textField } from "./form.js";
+import { connect } from "./form.js";
 import { passkeysHere, signature } from "./passkey.js";
+import { textField } from "./text-field.js";
 
 /**
  * A challenge of the API. `passkey`: request options, null without a passkey.
  * @typedef {{challenge: string, methods: string[], passkey: any}} Challenge
- * @typedef {import("./form.js").Field & {input: HTMLInputElement}} TextField
+ * @typedef {import("./fields.js").Field & {input: HTMLInputElement}} TextField
  * @typedef {{title: string, button: string, hint: string, field: TextField | null}} Way
  */
 

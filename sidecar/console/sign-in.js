@@ -4,17 +4,19 @@
 import { Problem, send } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { drawOffer, wantsFactor } from "./factor-offer.js";
-import { connect, passwordField, selectField, textField } from "./form.js";
+import { selectField } from "./fields.js";
+import { connect } from "./form.js";
 import { headed } from "./heading.js";
 import { passkeysHere, signature } from "./passkey.js";
 import { destination, doneOf, stepUpOf } from "./rd.js";
 import { secondStep } from "./second-step.js";
+import { passwordField, textField } from "./text-field.js";
 
 const email = textField({ label: "E-mail", name: "username", type: "email", autocomplete: "username" });
 const password = passwordField({ label: "Password", name: "password", autocomplete: "current-password" });
 const place = h("div");
 
-/** @type {(import("./form.js").Field) | null} */
+/** @type {(import("./fields.js").Field) | null} */
 let account = null;
 
 const form = h("form", { class: "stack" },
@@ -23,7 +25,7 @@ const form = h("form", { class: "stack" },
   place,
   h("p", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Sign in")));
 
-/** @type {import("./form.js").Field[]} */
+/** @type {import("./fields.js").Field[]} */
 const fields = [email, password];
 
 connect(form, {

@@ -3,8 +3,9 @@
 
 import { Problem, get, send } from "./api.js";
 import { fill, h, list, time } from "./dom.js";
-import { connect, passwordField } from "./form.js";
+import { connect } from "./form.js";
 import { secondStep } from "./second-step.js";
+import { passwordField } from "./text-field.js";
 import { roleTitles } from "./titles.js";
 
 /** @returns {Promise<import("./second-step.js").Challenge>} */

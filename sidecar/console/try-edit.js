@@ -3,7 +3,8 @@
 
 import { send } from "./api.js";
 import { fill, h, newId } from "./dom.js";
-import { connect, selectField } from "./form.js";
+import { labelled, selectField } from "./fields.js";
+import { connect } from "./form.js";
 import { onDemand } from "./load.js";
 
 /** @typedef {import("./titles.js").Titles} Titles */
@@ -171,54 +172,34 @@ async function utf8(file) {
 
 /**
  * @param {(files: Iterable<File>) => void} add
- * @returns {import("./form.js").Field}
+ * @returns {import("./fields.js").Field}
  */
 function chooser(add) {
-  const id = newId("files");
-  const input = h("input", { type: "file", id, multiple: true, accept: ".csv,.toml,.conf" });
+  const input = h("input", { type: "file", id: newId("files"), multiple: true, accept: ".csv,.toml,.conf" });
   input.addEventListener("change", () => {
     add([...(input.files ?? [])]);
     input.value = "";
   });
-  const hint = h("div", { class: "hint", id: `${id}-hint` }, FILES.join(", "));
-  return field("Drop files here, or choose them", input, hint, () => "");
-}
-
-/**
- * @param {string} label
- * @param {string} text
- */
-function textArea(label, text) {
-  const id = newId("text");
-  const area = h("textarea", { id, rows: 8, spellcheck: "false", autocapitalize: "none", wrap: "off", class: "mono" });
-  const hint = h("div", { class: "hint", id: `${id}-hint` }, text);
-  return { ...field(label, area, hint, () => area.value), area };
-}
-
-/**
- * @param {string} label
- * @param {HTMLInputElement | HTMLTextAreaElement} control
- * @param {HTMLElement} hint
- * @param {() => string} value
- * @returns {import("./form.js").Field}
- */
-function field(label, control, hint, value) {
-  const error = h("div", { class: "error", id: `${control.id}-error`, hidden: true });
-  control.setAttribute("aria-describedby", hint.id);
   return {
-    element: h("div", { class: "field" }, h("label", { for: control.id }, label), hint, control, error),
-    control,
-    value,
-    missing: null,
-    setError: (shown) => {
-      fill(error, shown);
-      error.hidden = !shown;
-      control.toggleAttribute("aria-invalid", Boolean(shown));
-      if (shown) control.setAttribute("aria-invalid", "true");
-      control.setAttribute("aria-describedby", shown ? `${hint.id} ${error.id}` : hint.id);
-    },
+    ...labelled("Drop files here, or choose them", input, FILES.join(", ")),
+    control: input, missing: null, value: () => "", setBusy: () => undefined,
+  };
+}
+
+/**
+ * @param {string} label
+ * @param {string} hint
+ * @returns {import("./fields.js").Field & {area: HTMLTextAreaElement}}
+ */
+function textArea(label, hint) {
+  const area = h("textarea", {
+    id: newId("text"), rows: 8, spellcheck: "false", autocapitalize: "none", wrap: "off", class: "mono",
+  });
+  return {
+    ...labelled(label, area, hint), area, control: area, missing: null,
+    value: () => area.value,
     setBusy: (busy) => {
-      if (control instanceof HTMLTextAreaElement) control.readOnly = busy;
+      area.readOnly = busy;
     },
   };
 }

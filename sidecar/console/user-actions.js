@@ -4,9 +4,10 @@
 import { exchange, send } from "./api.js";
 import { confirmDialog, openDialog } from "./dialog.js";
 import { fill, h, sentence, status } from "./dom.js";
-import { connect, radioField } from "./form.js";
+import { connect } from "./form.js";
 import { onDemand } from "./load.js";
 import { appointable, done, everywhere, nameOf, path, possessive, revoked } from "./member.js";
+import { radioField } from "./radio-field.js";
 import { difference } from "./role-words.js";
 
 /**

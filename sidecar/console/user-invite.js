@@ -5,9 +5,11 @@ import { Problem, send } from "./api.js";
 import { changeFailed } from "./banner.js";
 import { openDialog } from "./dialog.js";
 import { fill, h } from "./dom.js";
-import { connect, radioField, textField, words } from "./form.js";
+import { connect, words } from "./form.js";
 import { linkBox } from "./link.js";
+import { radioField } from "./radio-field.js";
 import { opensText } from "./role-words.js";
+import { textField } from "./text-field.js";
 
 /**
  * @typedef {import("./role-words.js").Role} Role
@@ -70,7 +72,7 @@ export function openInviteDialog({ opener, roles, titles, prefilled = {}, change
 
 /**
  * @param {string} user
- * @param {import("./form.js").Field} email
+ * @param {import("./fields.js").Field} email
  * @param {import("./dialog.js").OpenDialog} dialog
  * @param {() => void} changed
  */

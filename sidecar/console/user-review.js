@@ -4,8 +4,9 @@
 import { send } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { h, time } from "./dom.js";
-import { connect, radioField } from "./form.js";
+import { connect } from "./form.js";
 import { appointable, done, everywhere, nameOf, path } from "./member.js";
+import { radioField } from "./radio-field.js";
 import { table } from "./table.js";
 import { inWords, roleTitles } from "./titles.js";
 

@@ -3,7 +3,8 @@
 
 import { get } from "./api.js";
 import { fill, h } from "./dom.js";
-import { connect, selectField } from "./form.js";
+import { selectField } from "./fields.js";
+import { connect } from "./form.js";
 import { onDemand } from "./load.js";
 
 /**
