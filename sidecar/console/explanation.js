@@ -28,6 +28,7 @@ import { count } from "./titles.js";
  * @property {Line[]} [needs] lines of needs.csv for the cell
  * @property {string[]} [unmet] conditions that would do, if only needs deny
  * @property {boolean} [sign_in] signing in meets all of them
+ * @property {Line[]} [own] routes of the cell with own segments
  */
 
 /**
@@ -46,6 +47,7 @@ const REASONS = {
   condition_unmet: "A rule allows it, but a need is not met now.",
   suspended: "This user is suspended.",
   needs_review: "This user is held for review.",
+  not_yours: "The path is not one's own.",
   unknown_user: "This user has not joined yet.",
   unknown_section: "The policy has no such section.",
   unknown_action: "The section has no such action.",
@@ -85,6 +87,7 @@ export function blocks(found, titles) {
     why(found, titles),
     block("Inherited through", [], found.path.map(quoted)),
     needs(found, titles),
+    own(found),
     found.overridden && block("Overrides", ["The deny beats this rule."], [quoted(found.overridden)]),
     found.nearest && nearest(found.nearest),
     edits(found, titles),
@@ -117,6 +120,16 @@ function needs({ needs: lines = [], unmet = [], sign_in: signIn }, titles) {
   const sentences = ["One condition of each line must be met at that moment."];
   if (names) sentences.push(`Unmet: ${names}. ${signIn ? "Signing in again can meet that." : "Signing in cannot meet that."}`);
   return block("Needs", sentences, lines.map(quoted));
+}
+
+/**
+ * Return the routes whose path must hold the caller's own ids.
+ * @param {Explained} found
+ * @returns {Block}
+ */
+function own({ own: routes = [] }) {
+  const sentences = routes.length ? ["On these routes, the path must hold the caller's own ids."] : [];
+  return block("For one's own", sentences, routes.map(quoted));
 }
 
 /**

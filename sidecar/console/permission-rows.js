@@ -5,6 +5,7 @@
  * Cell of `GET /v1/policy/matrix`. `needs`: per line of needs.csv, the conditions of which one is enough.
  * @typedef {{role: string, section: string, action: string, decision: boolean, reason: string, rule: string | null,
  *   needs?: string[][]}} Cell
+ * @typedef {{generation: string, cells: Cell[], conditions?: {name: string, title: string}[]}} Matrix
  * @typedef {{section: string, action: string, cells: Cell[], differs: boolean}} PermissionRow
  */
 

@@ -20,8 +20,7 @@ import { whoMay } from "./who-may.js";
  *   direction: "forward" | "back"}} Generation
  * @typedef {{generations: Generation[], current: string}} Generations
  * @typedef {{id: string, name: string, email: string}} User
- * @typedef {{policy: Policy, cells: import("./permission-rows.js").Cell[], conditions: {name: string, title: string}[],
- *   generations: Generations | null}} Data
+ * @typedef {{policy: Policy, matrix: import("./permission-rows.js").Matrix, generations: Generations | null}} Data
  */
 
 /** @returns {Promise<Data>} */
@@ -31,7 +30,7 @@ async function load() {
     get("/v1/policy/matrix"),
     optional("/v1/policy/generations"),
   ]);
-  return { policy, cells: matrix.cells, conditions: matrix.conditions ?? [], generations };
+  return { policy, matrix, generations };
 }
 
 /**
@@ -114,16 +113,16 @@ start({
   load,
   draw: (main, session, data) => {
     const { roles, sections } = data.policy;
-    const titles = policyTitles(roles, sections, session.permissions.permissions, data.conditions);
+    const titles = policyTitles(roles, sections, session.permissions.permissions, data.matrix.conditions);
     const question = whoMay(data.policy, titles);
     if (session.can("users", "view")) {
       void persistently(() => get("/v1/users")).then(({ users }) => question.people(users));
     }
     main.append(
       summary(data.policy),
-      permissionsTable(data.policy, data.cells, titles),
+      permissionsTable(data.policy, data.matrix.cells, titles),
       question.element,
-      session.can("policy", "preview") ? tryEdit(titles) : "",
+      session.can("policy", "preview") ? tryEdit(data.matrix, titles) : "",
       data.generations?.generations.length ? history(data.generations) : "",
     );
   },

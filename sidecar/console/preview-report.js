@@ -1,5 +1,5 @@
 // @ts-check
-// Report of a preview (`POST /v1/policy/preview`): what an edit opens, closes and breaks. Pure.
+// Report of a preview (`POST /v1/policy/preview`): what an edit renames, opens, closes and breaks. Pure.
 
 import { cellTitle } from "./explanation.js";
 import { count } from "./titles.js";
@@ -12,6 +12,8 @@ import { count } from "./titles.js";
  * @typedef {{role: string, section: string, action: string, from: string, to: string, users: Holder[],
  *   requirement?: "narrower" | "wider" | "both", witnesses?: Witness[], needs_factor?: boolean}} Change
  * @typedef {{method: string, path: string, from: string, to: string, opens: boolean}} RouteChange
+ * @typedef {{kind: "role" | "section" | "action", from: string, to: string, cells: number, routes: number,
+ *   changes: number}} Rename
  * @typedef {{severity: string, code: string, file: string, line: number, column: number, message: string,
  *   hint: string, places: {line: number, column: number}[]}} Diagnostic
  * @typedef {object} Failed
@@ -21,15 +23,19 @@ import { count } from "./titles.js";
  * @property {string} [action]
  * @property {string} [method]
  * @property {string} [path]
+ * @property {string[]} [without] conditions that are missing
  * @property {string} expected
  * @property {string} got
  * @typedef {object} Preview
+ * @property {string} generation of the policy that the edit is compared with
  * @property {boolean} valid
  * @property {Diagnostic[]} diagnostics
+ * @property {Rename[]} renames changes and routes are those beside them, under the new names
  * @property {Change[]} changes
  * @property {RouteChange[]} routes
  * @property {{passed: number, failed: Failed[]}} expectations
- * @property {{diagnostics: number, changes: number, users: number, routes: number, failed: number}} omitted
+ * @property {{diagnostics: number, renames: number, changes: number, users: number, routes: number,
+ *   failed: number}} omitted
  */
 
 /**
@@ -50,7 +56,10 @@ export function summary(found) {
   if (failed) reasons.push(count(failed, "failed expectation"));
   if (errors) reasons.push(count(errors, "error"));
   if (!found.valid || reasons.length) return `This edit would be rejected: ${reasons.join(", ") || "it is not valid"}.`;
-  if (!found.changes.length && !found.routes.length) return "This edit changes no permission and no route.";
+  if (!found.changes.length && !found.routes.length) {
+    const renamed = renamedNames(found);
+    return `This edit ${renamed && `renames ${renamed}. It `}changes no permission and no route.`;
+  }
   return "This edit could be activated.";
 }
 
@@ -73,6 +82,36 @@ const FAILED = new Set(["failed-expectation", "failed-route"]);
  */
 export function findings(found) {
   return found.diagnostics.filter((one) => !FAILED.has(one.code));
+}
+
+/**
+ * Return the number of renamed names: "1 role, 2 actions". Empty without renames.
+ * @param {Preview} found
+ * @returns {string}
+ */
+function renamedNames({ renames }) {
+  const kinds = [...new Set(renames.map((one) => one.kind))];
+  return kinds.map((kind) => count(renames.filter((one) => one.kind === kind).length, kind)).join(", ");
+}
+
+/**
+ * Rename in words: "Section media-library is renamed to assets", "20 cells, 6 routes, no answer changes".
+ * @typedef {{text: string, extent: string}} RenameLine
+ */
+
+/**
+ * Return the renamed names in words.
+ * @param {Preview} found
+ * @returns {RenameLine[]}
+ */
+export function renameLines({ renames }) {
+  return renames.map(({ kind, from, to, cells, routes, changes }) => ({
+    text: `${capitalised(kind)} ${from} is renamed to ${to}`,
+    extent: [
+      count(cells, "cell"), count(routes, "route"),
+      changes === 0 ? "no answer changes" : changes === 1 ? "1 answer changes" : `${changes} answers change`,
+    ].join(", "),
+  }));
 }
 
 /**
@@ -105,8 +144,8 @@ function line(change, titles) {
   };
 }
 
-/** @type {Record<string, string>} */
-const REQUIREMENTS = {
+/** Changes of needs in words. @type {Record<string, string>} */
+export const REQUIREMENTS = {
   narrower: "asks for more",
   wider: "asks for less",
   both: "asks for something else",
@@ -157,15 +196,26 @@ export function routeLines(routes, titles) {
   return [...found.values()];
 }
 
+/** `SECTION/ACTION`; with own segments `own SECTION/ACTION`, and with their places `own SECTION/ACTION, PLACES`. */
+const CELL = /^(own )?([^/]+)\/([^,]+)(?:, (.+))?$/;
+
+/** Targets that are no cell. @type {Record<string, string>} */
+const TARGETS = {
+  public: "public, without sign-in",
+  unmatched: "denied, no route",
+  not_yours: "denied, not one's own",
+};
+
 /**
- * @param {string} target `public`, `unmatched` or `SECTION/ACTION`
+ * @param {string} target
  * @param {Titles} titles
  * @returns {string}
  */
 function routeTarget(target, titles) {
-  const [section, action] = target.split("/");
-  if (action !== undefined) return cellTitle({ section, action }, titles);
-  return target === "public" ? "public, without sign-in" : "denied, no route";
+  const [, own, section, action, places] = target.match(CELL) ?? [];
+  if (!action) return TARGETS[target] ?? `denied, ${target}`;
+  const cell = cellTitle({ section, action }, titles);
+  return own ? `${cell}, for one's own${places ? ` (${places})` : ""}` : cell;
 }
 
 /** Hint of a failed test: "fix line 7 of policy.csv, or write allow here". */
@@ -173,7 +223,7 @@ const HINT = /^(?:fix line (\d+) of policy\.csv|(.+)), or write (.+) here$/;
 
 /**
  * Return how to mend a failed test, with each line as its file and number: "Fix line 7 of policy.csv, or change line 2
- * of expectations.csv to “allow”." Only the place, if its diagnostic is left out.
+ * of expectations.csv to “allow”." The place and any other hint as it is. Only the place, if its diagnostic is left out.
  * @param {Preview} found
  * @param {Failed} failed
  * @returns {(string | {file: string, line: number})[]}
@@ -184,8 +234,8 @@ export function remedy(found, failed) {
   const same = found.diagnostics.find((one) =>
     FAILED.has(one.code) && one.file === path && [one, ...one.places].some((at) => at.line === here.line));
   const [, rule, other, result] = same?.hint.match(HINT) ?? [];
-  if (!result) return [here];
-  const first = rule ? ["Fix ", { file: "policy.csv", line: Number(rule) }] : [other.charAt(0).toUpperCase() + other.slice(1)];
+  if (!result) return same ? [here, `: ${same.hint}`] : [here];
+  const first = rule ? ["Fix ", { file: "policy.csv", line: Number(rule) }] : [capitalised(other)];
   return [...first, ", or change ", here, ` to “${result}”.`];
 }
 
@@ -196,9 +246,10 @@ export function remedy(found, failed) {
  * @returns {string}
  */
 export function failedLine(failed, titles) {
-  const { role = "", section = "", action = "", method, path } = failed;
+  const { role = "", section = "", action = "", without = [], method, path } = failed;
   if (path === undefined) {
-    const cell = `${titles.role(role)}: ${cellTitle({ section, action }, titles)}`;
+    const missing = without.length ? ` without ${without.map(titles.condition).join(" and ")}` : "";
+    const cell = `${titles.role(role)}: ${cellTitle({ section, action }, titles)}${missing}`;
     return `${cell}: expected ${failed.expected}, got ${failed.got}`;
   }
   const [expected, got] = [failed.expected, failed.got].map((target) => routeTarget(target, titles));
@@ -220,8 +271,14 @@ export function omittedLine({ omitted }) {
 /** @type {Record<string, string>} */
 const NOUNS = {
   diagnostics: "diagnostic",
+  renames: "rename",
   changes: "change",
   users: "affected user",
   routes: "route",
   failed: "failed expectation",
 };
+
+/** @param {string} text */
+function capitalised(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

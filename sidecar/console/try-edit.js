@@ -6,6 +6,7 @@ import { fill, h, newId } from "./dom.js";
 import { labelled, selectField } from "./fields.js";
 import { connect } from "./form.js";
 import { onDemand } from "./load.js";
+import { styles } from "./styles.js";
 
 /** @typedef {import("./titles.js").Titles} Titles */
 
@@ -13,8 +14,11 @@ import { onDemand } from "./load.js";
 const FILES = ["policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv", "conditions.toml", "needs.csv", "model.conf"];
 const MOST_BYTES = 1024 * 1024;
 
-/** @param {Titles} titles */
-export function tryEdit(titles) {
+/**
+ * @param {import("./permission-rows.js").Matrix} matrix of the policy in force
+ * @param {Titles} titles
+ */
+export function tryEdit(matrix, titles) {
   const found = h("div", { class: "stack" });
   /** @type {import("./preview-view.js").Report | null} */
   let shown = null;
@@ -39,8 +43,14 @@ export function tryEdit(titles) {
       const [view, body] = await Promise.all([
         onDemand(() => import("./preview-view.js")),
         send("POST", "/v1/policy/preview", { files: drafts.content() }),
+        styles("report.css"),
       ]);
-      shown = view.report(body, titles, drafts.names(), (name, line) => drafts.reveal(name, line));
+      shown = view.report(body, {
+        titles,
+        matrix: await view.comparedWith(body, matrix),
+        edited: drafts.names(),
+        reveal: (name, line) => drafts.reveal(name, line),
+      });
       fill(found, shown.element);
       if (changes !== drafts.changes) shown.outdate(); // a file was dropped or removed meanwhile
       shown.heading.focus();

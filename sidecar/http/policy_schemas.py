@@ -139,12 +139,13 @@ class Omitted(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """Result of a preview.
+    """Result of a preview. ``generation``: the active policy, with which the edit is compared.
 
     ``valid``: it compiles and violates no invariant. A failed expectation keeps ``valid`` true, but prevents
     activation. ``changes`` and ``routes`` are those beside the ``renames``, under the new names.
     """
 
+    generation: str
     valid: bool
     diagnostics: list[Diagnostic]
     renames: list[RenameChange]

@@ -11,6 +11,7 @@ IMPORT = re.compile(
     r"""^\s*(?:import|export)\b[^"';]*?\bfrom\s+["']([^"']+)["']|^\s*import\s+["']([^"']+)["']""", re.MULTILINE
 )
 LATER = re.compile(r"""=> import\("\./([^"]+)"\)""")
+LATER_STYLE = re.compile(r"""\bstyles\("([^"]+\.css)"\)""")
 CALL = re.compile(r"""\b(?:send|exchange)\(\s*"(POST|PUT|PATCH|DELETE)",\s*([`"])(.*?)\2""", re.DOTALL)
 
 
@@ -37,9 +38,11 @@ def modules(page: str) -> set[str]:
 
 
 def later(page: str) -> set[str]:
-    """Return every module that the page loads when it is first needed."""
-    begun = {name for module in modules(page) for name in LATER.findall((CONSOLE / module).read_text())}
-    return _reached(begun) - modules(page)
+    """Return every module and style sheet that the page loads when it is first needed."""
+    texts = [(CONSOLE / module).read_text() for module in modules(page)]
+    begun = {name for text in texts for name in LATER.findall(text)}
+    sheets = {name for text in texts for name in LATER_STYLE.findall(text)}
+    return (_reached(begun) | sheets) - files(page)
 
 
 def _reached(begun: set[str]) -> set[str]:

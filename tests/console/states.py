@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.console.edits import MISSPELT, POLICY, choose_files, renamed_and_opened, report
 from tests.console.phone import Phone, add_phone
 from tests.console.site import Account, Person
 from tests.console.visitor import Visitor, expect
@@ -201,6 +202,21 @@ def policy_explanation(visitor: Visitor, account: Account) -> None:
     policy(visitor, account)
     visitor.page.get_by_role("table", name="Permissions").get_by_role("button").first.click()
     expect(visitor.page.get_by_text("policy.csv:").first).to_be_visible()
+
+
+@state
+def policy_edit(visitor: Visitor, account: Account) -> None:
+    policy(visitor, account)
+    choose_files(visitor, renamed_and_opened())
+    expect(report(visitor).get_by_role("table", name="Grid")).to_be_visible()
+
+
+@state
+def policy_edit_findings(visitor: Visitor, account: Account) -> None:
+    policy(visitor, account)
+    choose_files(visitor, {"policy.csv": (POLICY + MISSPELT).encode()})
+    report(visitor).get_by_text("1 further place").click()
+    expect(visitor.page.get_by_role("button", name="policy.csv, line")).to_have_count(2)
 
 
 @state

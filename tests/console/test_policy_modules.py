@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 
-from sidecar.api.policy import _shown
-from sidecar.http.policy_schemas import PolicyRole, PolicySection
 from sidecar.pdp.compile.report import preview
 from sidecar.policy.explain import explain
 from sidecar.policy.explained import to_explained
 from sidecar.policy.generation import Generation
 from tests.console.node import run
+from tests.console.policy_answers import MARK, TITLES, policy
 from tests.fixtures import generation
 from tests.needs_world import policy_with
 from tests.policy.needs_policies import CHANGE_PLAN, CHANGE_PLAN_ROW, with_needs
@@ -20,18 +19,7 @@ from tests.policy.needs_policies import CHANGE_PLAN, CHANGE_PLAN_ROW, with_needs
 __all__ = ["generation"]
 
 MODULES = "titles.js,permission-rows.js,explanation.js,preview-report.js"
-TITLES = "const titles = m.policyTitles(data.roles, data.sections, data.permissions);"
-MARK = {"id": "usr_m", "email": "mark@example.com", "name": "Mark", "status": "active"}
 UNNAMED = {**MARK, "email": "max@example.com", "name": ""}
-
-
-def policy(generation: Generation) -> dict[str, Any]:
-    roles = [PolicyRole(one.id, one.title, one.description, one.assignable, []) for one in generation.roles.values()]
-    sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
-    cells = [_shown(cell, ruling, generation.needs) for cell, ruling in generation.cells.items()]
-    titled = [{"section": "billing", "action": "change-plan", "action_title": "Change the plan"}]
-    found = {"roles": roles, "sections": sections, "cells": cells, "permissions": titled}
-    return json.loads(msgspec.json.encode(found))
 
 
 def test_the_table_has_a_row_per_action_and_a_cell_per_role(generation):

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.console.edits import MISSPELT, OPENED, POLICY, POLICY_FOLDER, choose_files, renamed_and_opened, report
 from tests.console.site import Account
 from tests.console.visitor import Visitor, expect
 from tests.policy.needs_policies import with_needs
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Visitor]
-POLICY_FOLDER = Path(__file__).parents[2] / "policy"
-POLICY = (POLICY_FOLDER / "policy.csv").read_text()
-OPENED = "p, marketer, billing, view, allow\n"
 
 
 @pytest.fixture
@@ -34,16 +31,8 @@ def permissions(visitor: Visitor) -> "Locator":
     return visitor.page.get_by_role("table", name="Permissions")
 
 
-def report(visitor: Visitor) -> "Locator":
-    visitor.button("Preview this edit").click()
-    found = visitor.page.locator(".report")
-    expect(found.get_by_role("heading", level=3)).to_be_focused()
-    return found
-
-
 def choose_file(visitor: Visitor, name: str, content: bytes) -> None:
-    field = visitor.field("Drop files here, or choose them")
-    field.set_input_files({"name": name, "mimeType": "text/plain", "buffer": content})
+    choose_files(visitor, {name: content})
 
 
 def test_the_page_shows_generation_state_and_fleet(ada: Visitor, account: Account) -> None:
@@ -165,6 +154,32 @@ def test_a_failed_expectation_leads_to_the_rule(ada: Visitor) -> None:
     selected = ada.field("Its whole text").evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)")
     assert selected == OPENED.strip()
     expect(found.get_by_role("button", name="of expectations.csv")).to_have_count(0)
+
+
+def test_an_edit_shows_renames_grid_and_places(ada: Visitor) -> None:
+    """The report's own modules and style sheet come with the first preview."""
+    asked: list[str] = []
+    ada.page.on("request", lambda request: asked.append(request.url.removeprefix(ada.origin)))
+    choose_files(ada, renamed_and_opened())
+    found = report(ada)
+    expect(found).to_contain_text("Section media-library is renamed to assets")
+    expect(found).to_contain_text("15 cells, 5 routes, no answer changes")
+    grid = found.get_by_role("table", name="Grid")
+    expect(grid.get_by_role("row")).to_have_count(2)
+    changed = grid.get_by_role("row", name="Billing: View")
+    expect(changed.get_by_role("cell").filter(has_text="was denied")).to_have_count(1)
+    expect(changed.get_by_role("cell").nth(3)).to_have_text(re.compile("Allowed.*was denied"))
+    assert {"/console/report.css", "/console/grid-view.js"} <= set(asked)
+    expect(found.locator(".outcome")).to_have_css("border-radius", "8px")
+    for name in ("sections.toml", "expectations.csv", "routes.csv"):
+        ada.button(f"Remove {name}").click()
+    choose_file(ada, "policy.csv", (POLICY + MISSPELT).encode())
+    found = report(ada)
+    found.get_by_text("1 further place").click()
+    found.get_by_role("button", name=f"policy.csv, line {POLICY.count(chr(10)) + 2}, column 4").click()
+    selected = ada.field("Its whole text").evaluate("(one) => one.value.slice(one.selectionStart, one.selectionEnd)")
+    assert selected == MISSPELT.splitlines()[1]
+    assert asked.count("/console/report.css") == 1
 
 
 def test_a_change_of_the_edit_withdraws_the_verdict(ada: Visitor) -> None:

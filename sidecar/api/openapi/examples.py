@@ -188,6 +188,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "permissions": [{**_TITLED, **_DECIDED}],
     },
     "Preview": {
+        "generation": GENERATION,
         "valid": True,
         "diagnostics": [],
         "renames": [],

@@ -59,6 +59,7 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
     unnamed = (len(people.get(change.role, ())) - PER_CHANGE for change in cells[: len(changes.kept)])
     return msgspec.json.encode(
         {
+            "generation": current.id,
             "valid": compiled.valid and not lost,
             "diagnostics": diagnostics.kept,
             "renames": renamed.kept,
