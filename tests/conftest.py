@@ -17,6 +17,7 @@ from pathlib import Path
 import fakeredis
 import pytest
 import redis
+from hypothesis import settings
 
 from sidecar.store.connection import Store
 from sidecar.store.embedded.embedded import _LAUNCH
@@ -29,6 +30,9 @@ AUDIENCE = "dashboard"
 PATIENT_SECONDS = 10.0
 PATIENT = {"read_timeout": PATIENT_SECONDS, "write_timeout": PATIENT_SECONDS}
 """Store timeouts for tests that check responses and not their speed: the host of a test run can pause."""
+
+settings.register_profile("patient", deadline=None)  # for the same reason
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

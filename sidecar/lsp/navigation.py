@@ -48,7 +48,7 @@ def prepare_rename(place: "FilePlace", position: types.Position) -> types.Range 
     if symbol is None:
         return None
     try:
-        check_renamable(symbol, place.snapshot.occurrences)
+        check_renamable(symbol, place.snapshot.compiled, place.snapshot.occurrences)
     except SymbolRenameError as error:
         raise RequestError(REQUEST_FAILED, str(error)) from error
     return place.positions.range(symbol.start, symbol.end)
@@ -59,7 +59,8 @@ def rename(place: "FilePlace", position: types.Position, new: str) -> types.Work
     if symbol is None:
         raise RequestError(REQUEST_FAILED, "there is no role, section, action or condition at this position")
     try:
-        edit = place.workspace_edit(rename_edits(symbol, new, place.snapshot.occurrences))
+        now = place.snapshot
+        edit = place.workspace_edit(rename_edits(symbol, new, now.compiled, now.buffers, now.occurrences))
     except SymbolRenameError as error:
         raise RequestError(INVALID_PARAMS, str(error)) from error
     if symbol.kind is SymbolKind.ROLE:

@@ -18,6 +18,8 @@ from sidecar.policy.text.toml_reader import TomlTable
 
 _FILE = "sections.toml"
 MAX_ROUTES = 50_000
+MAX_CROSSINGS = 50_000
+"""Maximum pairs of overlapping paths that are reported with their places; further ones are counted."""
 _ONE_BY_ONE = "list the public paths one by one, each with a test in routes.csv"
 
 
@@ -85,7 +87,7 @@ def check_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
     patterns: dict[Segments, RouteEntry] = {}
     index = _Patterns()
     reaching: dict[Segments, list[Route]] = {}
-    own = OwnChecks()
+    own, crossings = OwnChecks(), _Crossings()
     for entry in entries:
         route = entry.route
         segments = shape(route.segments)
@@ -98,8 +100,9 @@ def check_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
         if segments not in patterns:
             patterns[segments] = entry
             for other in index.overlapping(segments):
-                _check_pair(patterns[other], entry, reaching, own, findings)
+                _check_pair(patterns[other], entry, reaching, own, crossings)
             index.add(segments)
+    crossings.report(findings)
     own.report(findings)
     for segments, inner in reaching.items():
         wide, narrow = patterns[shape(segments)], inner[0]
@@ -113,7 +116,7 @@ def _check_pair(
     later: RouteEntry,
     reaching: dict[Segments, list[Route]],
     own: OwnChecks,
-    findings: DiagnosticSink,
+    crossings: "_Crossings",
 ) -> None:
     """Check two overlapping patterns. ``later`` is further down in the file."""
     if contains(earlier.route.segments, later.route.segments):
@@ -121,9 +124,7 @@ def _check_pair(
     elif contains(later.route.segments, earlier.route.segments):
         wide, narrow = later.route, earlier.route
     else:
-        first = earlier.route
-        message = f"{later.route.path} and {first.path} of line {first.line} share paths, and neither is more specific"
-        findings.add(Code.AMBIGUOUS_ROUTE, _FILE, later.at, message, "make one of them more specific")
+        crossings.add(earlier, later)
         return
     own.nested(shape(wide.segments), shape(narrow.segments))
     if wide.target is PUBLIC and narrow.target is not PUBLIC and not _opens_everything(wide):
@@ -133,6 +134,46 @@ def _check_pair(
 def _opens_everything(route: Route) -> bool:
     """Return whether a public pattern has no literal segment. `_read_route` rejects it."""
     return route.target is PUBLIC and route.segments[-1:] == ("**",) and set(route.segments) <= {"*", "**"}
+
+
+@dataclass(slots=True)
+class _Crossings:
+    """Pairs of paths that overlap without containment. A path that crosses several others is one finding."""
+
+    partners: dict[Segments, list[RouteEntry]] = field(default_factory=dict)
+    entries: dict[Segments, RouteEntry] = field(default_factory=dict)
+    pairs: int = 0
+
+    def add(self, earlier: RouteEntry, later: RouteEntry) -> None:
+        self.pairs += 1
+        if self.pairs <= MAX_CROSSINGS:
+            for one, other in ((earlier, later), (later, earlier)):
+                self.entries[one.route.segments] = one
+                self.partners.setdefault(one.route.segments, []).append(other)
+
+    def report(self, findings: DiagnosticSink) -> None:
+        reported: set[Segments] = set()
+        more = f"; {self.pairs - MAX_CROSSINGS:,} further pairs share paths" if self.pairs > MAX_CROSSINGS else ""
+        for segments in sorted(self.partners, key=lambda one: (-len(self.partners[one]), -self.entries[one].at[0])):
+            left = [one for one in self.partners[segments] if one.route.segments not in reported]
+            reported.add(segments)
+            if left:
+                _report_crossing(self.entries[segments], left, more, findings)
+                more = ""
+
+
+def _report_crossing(entry: RouteEntry, others: list[RouteEntry], more: str, findings: DiagnosticSink) -> None:
+    path, hint = entry.route.path, "make one of them more specific"
+    if len(others) == 1:
+        earlier, later = sorted((entry, others[0]), key=lambda one: one.at)
+        first = earlier.route
+        message = f"{later.route.path} and {first.path} of line {first.line} share paths, and neither is more specific"
+        findings.add(Code.AMBIGUOUS_ROUTE, _FILE, later.at, message + more, hint)
+        return
+    first, count = others[0].route, len(others) - 1
+    also = "one other" if count == 1 else f"{count:,} others"
+    message = f"{path} shares paths with {first.path} of line {first.line} and {also}, and neither is more specific"
+    findings.add(Code.AMBIGUOUS_ROUTE, _FILE, entry.at, message + more, hint, [one.at for one in others])
 
 
 @dataclass(slots=True)

@@ -301,17 +301,27 @@ async def test_a_condition_is_renamed_in_needs_and_tests(editor: Editor) -> None
     ("word", "new", "reason"),
     [
         ("marketer", "developer", "exists already"),
-        ("marketer", "Seller", "not a valid name"),
-        ("member", "everyone", "the sidecar's own"),
-        ("account-administrator", "root", "the sidecar's own"),
-        ("account-settings", "mine", "the sidecar's own"),
-        ("view", "see", "all sections"),
+        ("marketer", "Seller", "not a valid role id"),
+        ("marketer", "deve1oper", "looks like the role"),
+        ("member", "everyone", "the sidecar itself uses"),
+        ("account-administrator", "root", "the sidecar itself uses"),
+        ("account-settings", "mine", "the sidecar itself uses"),
+        ("view", "see", "an action of 12 sections"),
     ],
 )
 async def test_a_rename_that_would_break_is_refused(editor: Editor, word: str, new: str, reason: str) -> None:
     editor.add("policy.csv", "p, developer, *, view, allow\n")
     with pytest.raises(JsonRpcException, match=reason):
         await editor.rename("policy.csv", word, new)
+
+
+async def test_a_rename_in_files_with_errors_is_refused(editor: Editor) -> None:
+    editor.add("policy.csv", "p, developer, billing, view\n")
+    with pytest.raises(JsonRpcException, match=r"policy/policy\.csv:36: field-count: .*: correct them first"):
+        await editor.rename("policy.csv", "marketer", "seller")
+    params = types.PrepareRenameParams(editor.document("policy.csv"), editor.at("policy.csv", "marketer"))
+    with pytest.raises(JsonRpcException, match="correct them first"):
+        await editor.client.text_document_prepare_rename_async(params)
 
 
 async def test_a_rename_of_a_role_says_when_it_comes_into_force(editor: Editor) -> None:

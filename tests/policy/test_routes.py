@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
+from sidecar.policy import route_loader
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.own_checks import RouteEntry
@@ -104,6 +105,42 @@ def findings_of(*routes: Route) -> list[tuple[Code, int]]:
 def test_R2_patterns_that_cross_are_refused(one: str, other: str) -> None:
     assert findings_of(route(one), route(other)) == [(Code.AMBIGUOUS_ROUTE, 2)]
     assert findings_of(route(other), route(one, methods=("POST",))) == [(Code.AMBIGUOUS_ROUTE, 2)]
+
+
+@pytest.mark.parametrize("position", [1, 4, 21])
+def test_R2_a_path_that_crosses_several_is_one_finding(position: int) -> None:
+    routes = [route(f"/a/s{number}/**", line=number) for number in range(1, 21)]
+    routes.insert(position - 1, route("/a/*/export", line=99))
+    findings = DiagnosticSink()
+    check_entries([RouteEntry(one, (index, 1)) for index, one in enumerate(routes, start=1)], findings)
+    (found,) = findings.sorted()
+    assert (found.code, found.line) == (Code.AMBIGUOUS_ROUTE, position)
+    assert sorted(one.line for one in found.places) == [line for line in range(1, 22) if line != position]
+    assert "/a/*/export shares paths with /a/s1/** of line 1 and 19 others, and neither" in found.message
+    assert "sections.toml " in found.message
+
+
+def test_R2_each_crossing_pair_is_in_one_finding() -> None:
+    paths = ["/a/*", "/b/*", "/c/*", "/*/x", "/*/y", "/d", "/*/*/z", "/e/**"]
+    findings = DiagnosticSink()
+    check_entries([RouteEntry(route(one, line=line), (line, 1)) for line, one in enumerate(paths, 1)], findings)
+    pairs = [
+        frozenset((found.line, other))
+        for found in findings.sorted()
+        for other in [one.line for one in found.places] or [int(found.message.split("of line ")[1].split()[0])]
+    ]
+    expected = {frozenset((one, other)) for one in (1, 2, 3) for other in (4, 5)}
+    expected |= {frozenset((8, other)) for other in (4, 5, 7)}
+    assert sorted(map(sorted, pairs)) == sorted(map(sorted, expected))
+    assert len(findings.sorted()) == 3
+
+
+def test_R2_pairs_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route_loader, "MAX_CROSSINGS", 5)
+    routes = [route(f"/{n}/*", line=n) for n in range(1, 5)] + [route(f"/*/{n}", line=n) for n in range(5, 9)]
+    findings = DiagnosticSink()
+    check_entries([RouteEntry(one, (one.line, 1)) for one in routes], findings)
+    assert sum("11 further pairs share paths" in found.message for found in findings.sorted()) == 1
 
 
 @pytest.mark.parametrize(

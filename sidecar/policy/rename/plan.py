@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticSink
 from sidecar.policy.diff import Difference, RenameChange, diff
 from sidecar.policy.generation import Generation
@@ -30,19 +30,38 @@ class RejectedFiles:
     diagnostics: tuple[Diagnostic, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DraftedRename:
+    """The files with the new name, compiled. ``rename`` is None without a draft; otherwise no decision differs."""
+
+    compiled: Compiled
+    rename: RenameChange | None
+
+
 def plan_rename(before: Generation, target: RenameTarget) -> RenamePlan | RejectedFiles | InvalidRename:
     """Rename in the files of ``before``, and compare the decisions. Any other decision rejects the rename."""
     changed = renamed_files(before.files, target, before)
-    compiled = compile_policy({**before.files, **changed}, proof=ProofScope.START)
-    if compiled.draft is None:
+    drafted = draft_rename(before, target, changed, ProofScope.START)
+    if isinstance(drafted, InvalidRename):
+        return drafted
+    compiled, rename = drafted.compiled, drafted.rename
+    if compiled.generation is None or rename is None:
         return RejectedFiles(tuple(one for one in compiled.diagnostics if one.is_error))
+    lines = {name: _lines(before.files[name], data) for name, data in changed.items()}
+    return RenamePlan(changed, lines, rename, compiled.generation)
+
+
+def draft_rename(
+    before: Generation, target: RenameTarget, changed: Mapping[str, bytes], proof: ProofScope
+) -> DraftedRename | InvalidRename:
+    """Compile the changed files, and compare the decisions. Errors of the files are in the result."""
+    compiled = compile_policy({**before.files, **changed}, proof=proof)
+    if compiled.draft is None:
+        return DraftedRename(compiled, None)
     difference = diff(before, compiled.draft, target.renames)
     if difference.cells or difference.routes or difference.roles:
         return InvalidRename(_other_decisions(target, difference))
-    if compiled.generation is None:
-        return RejectedFiles(tuple(one for one in compiled.diagnostics if one.is_error))
-    lines = {name: _lines(before.files[name], data) for name, data in changed.items()}
-    return RenamePlan(changed, lines, difference.renames[0], compiled.generation)
+    return DraftedRename(compiled, difference.renames[0])
 
 
 def renamed_files(files: Mapping[str, bytes], target: RenameTarget, before: Generation) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
 """Validation of a rename: names exist, do not collide, and are not those that the sidecar itself uses."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sidecar.domain.users import ADMINISTRATOR
@@ -53,13 +53,41 @@ def read_target(
     kind: RenameKind, old: str, new: str, roles: Mapping[str, Role], sections: Mapping[str, Section]
 ) -> RenameTarget | InvalidRename:
     """Validate a rename against the declared names. ``old`` of an action: ``SECTION/ACTION``, or the bare action."""
+    target = find_target(kind, old, roles, sections)
+    if isinstance(target, InvalidRename):
+        return target
     if kind is RenameKind.ACTION:
-        target = _action_target(old, new, sections)
-        return target if isinstance(target, InvalidRename) else _checked(target, sections[target.section].actions)
-    return _checked(RenameTarget(kind, old, new), tuple(roles if kind is RenameKind.ROLE else sections))
+        section, slash, new = new.rpartition("/")
+        if slash and section != target.section:
+            return InvalidRename(
+                f"an action stays in its section: write {quoted(new)}, not {quoted(f'{section}/{new}')}"
+            )
+    return _with_new_name(replace(target, new=new), _declared(target, roles, sections))
 
 
-def _action_target(old: str, new: str, sections: Mapping[str, Section]) -> RenameTarget | InvalidRename:
+def find_target(
+    kind: RenameKind, old: str, roles: Mapping[str, Role], sections: Mapping[str, Section]
+) -> RenameTarget | InvalidRename:
+    """Return what ``old`` names, still without a new name. Names that the sidecar itself uses are rejected."""
+    target = _action_target(old, sections) if kind is RenameKind.ACTION else RenameTarget(kind, old, "")
+    if isinstance(target, InvalidRename):
+        return target
+    known = _declared(target, roles, sections)
+    if target.old not in known:
+        return InvalidRename(f"there is no {kind} {quoted(target.old)}: {suggestion(target.old, known)}")
+    if _is_own(target, target.old):
+        return InvalidRename(f"the sidecar itself uses the {kind} {quoted(target.old)}: it cannot be renamed")
+    return target
+
+
+def _declared(target: RenameTarget, roles: Mapping[str, Role], sections: Mapping[str, Section]) -> tuple[str, ...]:
+    """Return the declared names of the same kind, of an action those of its section."""
+    if target.kind is RenameKind.ACTION:
+        return sections[target.section].actions
+    return tuple(roles if target.kind is RenameKind.ROLE else sections)
+
+
+def _action_target(old: str, sections: Mapping[str, Section]) -> RenameTarget | InvalidRename:
     section, slash, action = old.rpartition("/")
     if not slash:
         holders = [one.id for one in sections.values() if old in one.actions]
@@ -72,18 +100,11 @@ def _action_target(old: str, new: str, sections: Mapping[str, Section]) -> Renam
         section = holders[0]
     if section not in sections:
         return InvalidRename(f"there is no section {quoted(section)}: {suggestion(section, sections)}")
-    new_section, slash, name = new.rpartition("/")
-    if slash and new_section != section:
-        return InvalidRename(f"an action stays in its section: write {quoted(name)}, not {quoted(new)}")
-    return RenameTarget(RenameKind.ACTION, action, name, section)
+    return RenameTarget(RenameKind.ACTION, action, "", section)
 
 
-def _checked(target: RenameTarget, known: tuple[str, ...]) -> RenameTarget | InvalidRename:
+def _with_new_name(target: RenameTarget, known: tuple[str, ...]) -> RenameTarget | InvalidRename:
     kind, old, new = target.kind, target.old, target.new
-    if old not in known:
-        return InvalidRename(f"there is no {kind} {quoted(old)}: {suggestion(old, known)}")
-    if _is_own(target, old):
-        return InvalidRename(f"the sidecar itself uses the {kind} {quoted(old)}: it cannot be renamed")
     if not NAME.fullmatch(new):
         return InvalidRename(f"{quoted(new)} is not a valid {kind} id: an id is {NAME_FORM}")
     if old == new:
