@@ -26,7 +26,7 @@ ROUTES = "routes.csv"
 REVIEW = "# review"
 """Line above each row that `policy expect --write` proposes."""
 _EXPECTATION_FORM = "allow|deny, role, section|*, action|*"
-_ROUTE_FORM = "public|SECTION/ACTION|unmatched, METHOD, path"
+_ROUTE_FORM = "public|SECTION/ACTION|own SECTION/ACTION|unmatched, METHOD, path"
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):

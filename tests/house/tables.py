@@ -1,7 +1,7 @@
 """Reference tables of the documents, generated from the program. ``python -m tests.house.tables --write`` updates them.
 
 The program gives the rows, their order and every column except the last. The last column is prose of the document: it
-is kept, and a new row starts with the program's own text.
+is kept, and a new row starts with the program's own text. The figures of the map of packages are updated too.
 """
 
 # ruff: noqa: T201 - a program
@@ -100,13 +100,42 @@ TABLES: Final = (
 )
 
 
+MAP: Final = ROOT / "sidecar" / "README.md"
+_SIZES: Final = re.compile(r"^(\| `(\w+)/` \| .* \|) (\d+) \| ([\d,]+) \|$", re.MULTILINE)
+
+
+def stated_sizes() -> dict[str, tuple[int, int]]:
+    """Return modules and lines per package, as the map of the code has them."""
+    found = _SIZES.findall(MAP.read_text(encoding="utf-8"))
+    return {package: (int(modules), int(lines.replace(",", ""))) for _, package, modules, lines in found}
+
+
+def size_of(package: str) -> tuple[int, int]:
+    """Return modules and lines of a package with its subpackages, without ``__init__.py``."""
+    paths = [path for path in (ROOT / "sidecar" / package).rglob("*.py") if path.name != "__init__.py"]
+    return len(paths), sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+
+
+def map_updated() -> str:
+    """Return the map of the code with the figures of the tree. Lines are rounded to hundreds."""
+
+    def row(match: re.Match[str]) -> str:
+        modules, lines = size_of(match[2])
+        return f"{match[1]} {modules} | {round(lines, -2):,} |"
+
+    return _SIZES.sub(row, MAP.read_text(encoding="utf-8"))
+
+
 def main() -> int:
+    write = "--write" in sys.argv[1:]
     stale = [table for table in TABLES if table.updated() != table.path.read_text(encoding="utf-8")]
     for table in stale:
-        if "--write" in sys.argv[1:]:
+        if write:
             table.path.write_text(table.updated(), encoding="utf-8")
-        print(f"{table.document}: table {table.name} {'updated' if '--write' in sys.argv[1:] else 'is stale'}")
-    return int(bool(stale) and "--write" not in sys.argv[1:])
+        print(f"{table.document}: table {table.name} {'updated' if write else 'is stale'}")
+    if write:
+        MAP.write_text(map_updated(), encoding="utf-8")
+    return int(bool(stale) and not write)
 
 
 if __name__ == "__main__":

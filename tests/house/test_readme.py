@@ -16,8 +16,11 @@ import pytest
 
 from sidecar.cli.main import VERBS, sidecar
 from sidecar.config.settings import load, problems
+from tests.house.tables import size_of, stated_sizes
 
 Block = tuple[str, str]
+NEAR = 0.15
+"""Share by which a figure of the map may differ from the tree."""
 
 
 def blocks(text: str) -> list[Block]:
@@ -126,6 +129,24 @@ def test_files_of_the_map_exist(root: Path) -> None:
         found = [name for name in names if (root / "sidecar" / name).exists() or (root / name).exists()]
         missing += [f"{path.relative_to(root)}: {name}" for name in names if name not in found]
     assert missing == []
+
+
+def test_figures_of_the_map_are_near() -> None:
+    """Modules and lines per package. ``python -m tests.house.tables --write`` updates them."""
+    stated = stated_sizes()
+    assert len(stated) > 12
+    far = {
+        package: (figures, size_of(package))
+        for package, figures in stated.items()
+        if any(abs(one - other) > max(2, other * NEAR) for one, other in zip(figures, size_of(package), strict=True))
+    }
+    assert far == {}
+
+
+def test_each_package_is_in_the_map(root: Path) -> None:
+    text = (root / "sidecar/README.md").read_text()
+    folders = {path.parent.relative_to(root / "sidecar") for path in (root / "sidecar").rglob("*.py")}
+    assert [f"{one}/" for one in sorted(folders) if one.parts and f"{one}/" not in text] == []
 
 
 def headings(text: str) -> set[str]:
