@@ -513,8 +513,8 @@ def test_replay_lists_the_answers_that_would_be_others(cli: Cli, folder: Path) -
     assert json.loads(result.out)[1]["last"] == "2026-11-25"
     warnings = [
         "routes are not replayed: a decision log holds no paths; sidecar policy diff compares routes",
-        "warning: 2 lines of log.jsonl are no decision",
-        "warning: 1 lines of log.jsonl are not JSON",
+        "warning: log.jsonl: line 9: no decision (2 lines)",
+        "warning: log.jsonl: line 11: not JSON (1 lines)",
     ]
     assert result.err.splitlines() == [
         f"sidecar: {line}" for line in ("not replayed: 3 others (missing_token 1, revoked 1, public 1)", *warnings)
@@ -535,9 +535,10 @@ def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
     ("content", "said"),
     [
         (b"", "it is empty"),
-        (b'{"kind": "access", "decision": true}\n{"level": "info"}\n', "2 lines that are no decision"),
-        (b"not json\n", "1 lines that are not JSON"),
-        (b"\x1f\x8b\x08\x00\xff\xfe\n", "1 lines that are not JSON"),
+        (b'{"kind": "access", "decision": true}\n{"level": "info"}\n', "line 1: no decision (2 lines)"),
+        (b"\nnot json\n", "line 2: not JSON (1 lines)"),
+        (b"\xff\xfe\x00\n", "line 1: not JSON (1 lines)"),
+        (LOG.encode()[:40], "line 1: not JSON (1 lines)"),
         (record("", "", "", decision=False, reason="missing_token").encode(), "1 others (missing_token 1)"),
     ],
 )
@@ -550,10 +551,12 @@ def test_replay_of_a_log_without_a_decision_is_wrong_usage(cli: Cli, folder: Pat
 
 
 def test_replay_of_a_packed_log_says_how_to_unpack_it(cli: Cli, folder: Path) -> None:
-    (folder.parent / "log.gz").write_bytes(gzip.compress(LOG.encode()))
-    result = cli("policy", "replay", "log.gz")
-    assert result.status == 2
-    assert "gzip -dc log.gz | sidecar policy replay -" in result.err
+    for name in ("log.gz", "log"):
+        (folder.parent / name).write_bytes(gzip.compress(LOG.encode()))
+        result = cli("policy", "replay", name)
+        assert (result.status, result.out) == (2, "")
+        unpack = f"gzip -dc {name} | sidecar policy replay -"
+        assert result.err == f"sidecar: {name}:1: compressed with gzip; unpack it: {unpack}\n"
 
 
 def test_replay_passes_over_what_other_programs_write(cli: Cli, folder: Path) -> None:
@@ -573,14 +576,14 @@ def test_replay_passes_over_what_other_programs_write(cli: Cli, folder: Path) ->
     (folder.parent / "log.jsonl").write_text("\n".join((*strange, good)))
     result = cli("policy", "replay", "log.jsonl")
     assert (result.status, result.out) == (0, "1 decisions replayed, 0 would differ; 0 others\n")
-    assert result.err == "sidecar: warning: 9 lines of log.jsonl are no decision\n"
+    assert result.err == "sidecar: warning: log.jsonl: line 1: no decision (9 lines)\n"
 
 
 def test_replay_reads_standard_input_whatever_its_bytes(cli: Cli, folder: Path, typed: Any) -> None:
     typed(b"\xff\xfe\n" + record("accountant", "billing", "view", decision=True, reason="allowed").encode() + b"\n")
     result = cli("policy", "replay", "-")
     assert (result.status, result.out) == (0, "1 decisions replayed, 0 would differ; 0 others\n")
-    assert result.err == "sidecar: warning: 1 lines of - are not JSON\n"
+    assert result.err == "sidecar: warning: -: line 1: not JSON (1 lines)\n"
 
 
 # -- init

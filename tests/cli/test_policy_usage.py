@@ -318,6 +318,7 @@ def test_skipped_lines_are_named_with_line_and_reason(cli: Cli, folder: Path) ->
         ("log.gz", gzip.compress, "gzip -dc log.gz"),
         ("log.bz2", bz2.compress, "bzip2 -dc log.bz2"),
         ("log.xz", lzma.compress, "xz -dc log.xz"),
+        ("log.zip", lambda data: b"PK\x03\x04" + data, "unzip -p log.zip"),
         ("log.zst", lambda data: b"\x28\xb5\x2f\xfd" + data, "zstd -dc log.zst"),
     ],
 )

@@ -74,15 +74,19 @@ class LogReader:
         return None if moment >= self.since else "older than --since"
 
 
+def reject_packed(start: bytes, log: str, verb: str) -> None:
+    """Raise CliError for the first bytes of a compressed file, with the command that unpacks it."""
+    packed = next((how for magic, how in _PACKED.items() if start.startswith(magic)), None)
+    if packed is not None:
+        unpacked = f"{packed[1]} {log} | sidecar policy {verb} -"
+        raise usage_error(f"{log}:1: compressed with {packed[0]}; unpack it: {unpacked}")
+
+
 def _lines(file: BinaryIO, log: str) -> Iterator[bytes]:
     """Yield the lines. A longer one than MAX_LINE is cut. Raises CliError for a compressed or unreadable file."""
     try:
         line = file.readline(MAX_LINE + 1)
-        packed = next((how for start, how in _PACKED.items() if line.startswith(start)), None)
-        if packed is not None:
-            raise usage_error(
-                f"{log}:1: compressed with {packed[0]}; unpack it: {packed[1]} {log} | sidecar policy usage -"
-            )
+        reject_packed(line, log, "usage")
         while line:
             yield line
             while len(line) > MAX_LINE and not line.endswith(b"\n"):

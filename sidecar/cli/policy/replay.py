@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from sidecar.cli.output import NO, OK, json_option, print_error, print_json, print_table, usage_error
+from sidecar.cli.policy.decision_logs import reject_packed
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
 from sidecar.domain.decision import KnownFacts, Reason
 from sidecar.policy.decide import decide
@@ -50,8 +51,23 @@ class ChangedDecision:
 
 
 @dataclass(slots=True)
+class SkippedLines:
+    """Number of lines that were not replayed for one reason, and the first of them."""
+
+    reason: str
+    times: int = 0
+    first: int = 0
+
+    def add(self, line: int) -> None:
+        self.times, self.first = self.times + 1, self.first or line
+
+    def __str__(self) -> str:
+        return f"line {self.first}: {self.reason} ({self.times} lines)"
+
+
+@dataclass(slots=True)
 class Replay:
-    """Counts of policy decisions, other decisions by reason, other lines, invalid JSON; and the changed cells.
+    """Counts of policy decisions and of other decisions by reason; numbers of other lines; and the changed cells.
 
     ``unclear``: requests of cells that now have needs, about which the logged facts say too little.
     """
@@ -59,8 +75,8 @@ class Replay:
     replayed: int = 0
     unclear: int = 0
     others: Counter[str] = field(default_factory=Counter)
-    foreign: int = 0
-    unreadable: int = 0
+    foreign: "SkippedLines" = field(default_factory=lambda: SkippedLines("no decision"))
+    unreadable: "SkippedLines" = field(default_factory=lambda: SkippedLines("not JSON"))
     changed: dict[tuple[str, str, str, bool], ChangedDecision] = field(default_factory=dict)
 
 
@@ -80,7 +96,7 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
     with _opened(log) as lines:
         result = run(lines, generation)
     if not result.replayed:
-        raise usage_error(f"{log} holds no decision of the policy{_what_instead(log, result)}")
+        raise usage_error(f"{log} holds no decision of the policy{_what_instead(result)}")
     changed = sorted(result.changed.values(), key=lambda c: (not c.opens, -c.times, c.role, c.section, c.action))
     if as_json:
         print_json([_as_dict(change) for change in changed])
@@ -103,13 +119,11 @@ def _others(result: Replay) -> str:
     return f"{result.others.total()} others ({reasons})" if reasons else "0 others"
 
 
-def _what_instead(log: str, result: Replay) -> str:
+def _what_instead(result: Replay) -> str:
     """Return the contents of a log without any policy decision."""
     found = [_others(result)] if result.others else []
-    found += [f"{result.foreign} lines that are no decision"] if result.foreign else []
-    found += [f"{result.unreadable} lines that are not JSON"] if result.unreadable else []
-    unpack = f"; unpack it: gzip -dc {log} | sidecar policy replay -" if log.endswith(".gz") else ""
-    return f": {', '.join(found) or 'it is empty'}{unpack}"
+    found += [str(one) for one in (result.foreign, result.unreadable) if one.times]
+    return f": {', '.join(found) or 'it is empty'}"
 
 
 def _warn(log: str, result: Replay, *, as_json: bool) -> None:
@@ -120,43 +134,41 @@ def _warn(log: str, result: Replay, *, as_json: bool) -> None:
         print_error(f"not replayed: {_others(result)}")
     if result.others.keys() & OF_ROUTES:
         print_error("routes are not replayed: a decision log holds no paths; sidecar policy diff compares routes")
-    if result.foreign:
-        print_error(f"warning: {result.foreign} lines of {log} are no decision")
-    if result.unreadable:
-        print_error(f"warning: {result.unreadable} lines of {log} are not JSON")
+    for skipped in (result.foreign, result.unreadable):
+        if skipped.times:
+            print_error(f"warning: {log}: {skipped}")
 
 
 def run(lines: Iterable[str], generation: Generation) -> Replay:
     """Replay the lines in one pass. Memory grows with the cells, not with the decisions."""
     result = Replay()
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            result.unreadable += 1
+            result.unreadable.add(number)
             continue
         if not isinstance(record, dict) or record.get("kind", "decision") != "decision":
-            result.foreign += 1
+            result.foreign.add(number)
             continue
-        _replay(record, generation, result)
+        if not _replay(record, generation, result):
+            result.foreign.add(number)
     return result
 
 
-def _replay(record: dict[str, object], generation: Generation, result: Replay) -> None:
-    """Replay one record. Records of other programs may have any form; only valid records of the sidecar count."""
+def _replay(record: dict[str, object], generation: Generation, result: Replay) -> bool:
+    """Replay one record. Returns False for a record of another program, which may have any form."""
     reason, decided = record.get("reason"), record.get("decision")
     role, section, action = (record.get(name) or "" for name in ("role", "section", "action"))
     if not isinstance(reason, str) or reason not in REASONS or not isinstance(decided, bool):
-        result.foreign += 1
-        return
+        return False
     if reason not in OF_THE_POLICY:
         result.others[reason] += 1
-        return
+        return True
     if not (isinstance(role, str) and isinstance(section, str) and isinstance(action, str) and role):
-        result.foreign += 1
-        return
+        return False
     result.replayed += 1
     opened = not decided and reason not in OF_NEEDS  # a rule that is new opens the cell, with or without needs
     cell = (role, section, action)
@@ -164,13 +176,14 @@ def _replay(record: dict[str, object], generation: Generation, result: Replay) -
     if now is None:
         result.unclear += 1
     if now is None or now is decided:
-        return
+        return True
     change = result.changed.setdefault((role, section, action, now), ChangedDecision(role, section, action, now))
     change.times += 1
     change.last = str(record.get("time") or "")
     change.first = change.first or change.last
     if len(change.users) < SHOWN_USERS:
         change.users[str(record.get("user") or "")] = None
+    return True
 
 
 def _now(
@@ -215,8 +228,9 @@ def _opened(log: str) -> Iterator[TextIO]:
         if log == "-":
             yield _standard_input()
             return
-        with open(log, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - the name as it was given
-            yield file
+        with open(log, "rb") as file:  # noqa: PTH123 - the name as it was given
+            reject_packed(file.peek(8), log, "replay")
+            yield io.TextIOWrapper(file, encoding="utf-8", errors="replace")
     except OSError as error:
         raise usage_error(f"{log}: {error.strerror}") from error
 
