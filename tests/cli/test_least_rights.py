@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 _NO_STORE = """
 demo serve init health config version token-inspect keys-list
-policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch policy-status policy-replay
+policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch policy-status policy-replay policy-expect
+policy-lsp
 """
 ISS = "https://login.example"
 NO_STORE = frozenset(_NO_STORE.split())
