@@ -120,13 +120,15 @@ async def test_over_http_exactly_the_results_evaluate_to_true(
     pdp: Pdp, town: AccountsFixture, generation: Generation
 ) -> None:
     """The same over HTTP, for every user by id and by e-mail, and for every role, in batches."""
-    people = [("user", record) for name, record in town.users.items() if name != "eve"]
-    people += [("user", f"{name}@acme.example") for name in ("ada", "anna", "dev", "mark", "sue", "ivan")]
-    for subject in [*people, *(("role", role) for role in generation.roles), ("user", town.users["eve"])]:
+    people = [(("user", record), record) for name, record in town.users.items() if name != "eve"]
+    names = ("ada", "anna", "dev", "mark", "sue", "ivan")
+    people += [(("user", f"{name}@acme.example"), town.users[name]) for name in names]
+    roles = [(("role", role), None) for role in generation.roles]
+    for subject, record in [*people, *roles, (("user", town.users["eve"]), town.users["eve"])]:
         asked = [
             (action, ("section", section.id)) for section in generation.sections.values() for action in section.actions
         ]
-        asked += [(method, ("route", path)) for path in named_paths(generation) for method in METHODS]
+        asked += [(method, ("route", path)) for path in named_paths(generation, record) for method in METHODS]
         batch = await pdp.batch([question(subject, action, resource) for action, resource in asked])
         allowed = {pair for pair, item in zip(asked, batch.body["evaluations"], strict=True) if item["decision"]}
         for kind in ("section", "route"):
