@@ -14,6 +14,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.web import RequestPayloadError
 
 from sidecar.api.console import LABEL, Console, secured
+from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, client_of, gateway_call, is_check, network_of
@@ -25,7 +26,7 @@ from sidecar.http.context import AppContext
 from sidecar.http.endpoint import Endpoint
 from sidecar.http.json_body import InvalidBodyError, decode
 from sidecar.http.min_revision import admit_at_least
-from sidecar.http.problems import problem_answer
+from sidecar.http.problems import of_reason, problem_answer
 from sidecar.http.query import read_query
 from sidecar.http.request import RawBody, Request, Response
 from sidecar.http.request_id import repeated_request_id, request_id_of
@@ -175,6 +176,10 @@ class Dispatcher:
         caller = await authorize(endpoint.guard, app, generation, request.method, request.raw_headers, peer)
         if isinstance(caller, Problem):
             return caller
+        if endpoint.at_least:  # after the wait: no answer of a revision comes from an older policy (R30)
+            generation = app.policy.generation
+            if generation is None:
+                return of_reason(Reason.POLICY_UNAVAILABLE, "")
         parameters = read_query(endpoint, query)
         call = Request(
             app=app,

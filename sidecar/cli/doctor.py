@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import click
 
+from sidecar.cli.doctor_policy import stored_policy
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, print_json, print_table
 from sidecar.cli.store_session import run_with_store
+from sidecar.config.parsers import PolicySource
 from sidecar.config.settings import Settings, problems
 from sidecar.identity.factors.passkeys import UNAVAILABLE, Passkeys
 from sidecar.pdp.network_warnings import network_warnings
@@ -79,7 +81,8 @@ def _policy(settings: Settings) -> Iterator[CheckFinding]:
     try:
         found = generation(settings)
     except PolicyFilesError as problem:
-        yield CheckFinding("policy", CheckStatus.FAULT, str(problem))
+        seeds = settings.policy_source is PolicySource.STORE  # they can be absent: only an empty store needs them
+        yield CheckFinding("policy", CheckStatus.WARNING if seeds else CheckStatus.FAULT, str(problem))
         return
     yield CheckFinding("policy", CheckStatus.OK, f"generation {found.id} of {settings.policy_dir}")
     for warning in network_warnings(found, proxies=bool(settings.trusted_proxies)):
@@ -157,6 +160,9 @@ async def _of_store(operator: AdminContext) -> AsyncIterator[CheckFinding]:
         yield CheckFinding("store", CheckStatus.FAULT, f"a restore was not finished: {REMEDY}")
     for warning in await operating_warnings(operator):
         yield CheckFinding("store", CheckStatus.WARNING, warning)
+    if settings.policy_source is PolicySource.STORE:
+        for found in await stored_policy(operator):
+            yield found
     for warning in await _undeclared_roles(operator):
         yield CheckFinding("roles", CheckStatus.WARNING, warning)
     for issuer, accounts in (await missing_accounts(operator.people.accounts, _issuers(settings))).items():

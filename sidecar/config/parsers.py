@@ -60,6 +60,13 @@ Address = TcpAddress | UnixAddress
 LogLevel = StrEnum("LogLevel", ["DEBUG", "INFO", "WARNING", "ERROR"])
 
 
+class PolicySource(StrEnum):
+    """Source of the active policy: the files of this sidecar, or the store of all sidecars."""
+
+    FILES = "files"
+    STORE = "store"
+
+
 class LogFormat(StrEnum):
     """Format of the application log. AUTO is text on a terminal and JSON elsewhere."""
 

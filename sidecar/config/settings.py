@@ -118,6 +118,9 @@ class Settings:
     ]
     keys_group_read: Annotated[bool, Row(v.boolean, "false", "On a read-only mount accept keys that a group may read.")]
     policy_dir: Annotated[Path, Row(v.path, policy_dir, "The policy files: ./policy, or the packaged ones without it.")]
+    policy_source: Annotated[
+        v.PolicySource, Row(v.one_of(v.PolicySource), "files", "Source of the active policy: files, or store.")
+    ]
     model: Annotated[Path, Row(v.path, model, "The Casbin model: ./model.conf, or the packaged one.")]
     access_ttl: Annotated[int, Row(v.whole_seconds(1, DAY), "15m", "Life of an access token.")]
     refresh_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "30d", "Life of an unused refresh token.")]

@@ -6,10 +6,10 @@ from sidecar.http.client_ip import Network
 from sidecar.http.login_page import LoginPage
 from sidecar.identity.pep_keys import PepKeys
 from sidecar.identity.services import IdentityServices
-from sidecar.pdp.activation import Activation
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.health import Health
+from sidecar.pdp.policy_holder import ServedPolicy
 from sidecar.pdp.preview import Previews
 from sidecar.store.live.revision_status import RevisionChecker
 from sidecar.store.policy_history import PolicyHistory
@@ -41,7 +41,7 @@ class AppContext:
     """Dependencies of the handlers. One instance per worker."""
 
     public_config: PublicConfig
-    policy: Activation
+    policy: ServedPolicy
     pdp: DecisionPoint
     people: IdentityServices
     pep_keys: PepKeys

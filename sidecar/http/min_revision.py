@@ -54,8 +54,8 @@ async def admit_at_least(
                 {"reason": Code.STORE_UNAVAILABLE.value},
                 retry_after=1,
             )
-        case RevisionStatus.REACHED:  # the first check may have used older data
-            return await admit(guard, app, generation, method, headers, peer)
+        case RevisionStatus.REACHED:  # the first check may have used older data, and an older policy
+            return await admit(guard, app, app.policy.generation, method, headers, peer)
 
 
 def _revision(headers: RawHeaders) -> int | Problem | None:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from sidecar.http.schemas import Count, ReasonName, When
-from sidecar.pdp.activation import ActivationState
+from sidecar.pdp.policy_holder import ActivationState
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.diff import CellChange, RenameChange, RouteChange
 from sidecar.policy.explained import Line, Person

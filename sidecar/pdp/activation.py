@@ -8,12 +8,11 @@ moments of a start. Gates read the store, which may still be unreachable then.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-from sidecar.pdp.activation_checks import Gate
 from sidecar.pdp.compile import process
 from sidecar.pdp.compile.process import CompileResult
+from sidecar.pdp.policy_holder import ActivationState, PolicyHolder
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
@@ -40,13 +39,6 @@ AGAIN_SECONDS = 5.0
 _log = logger("policy")
 
 
-class ActivationState(StrEnum):
-    """State of the files on disk: active or rejected."""
-
-    CURRENT = "current"
-    REJECTED = "rejected"
-
-
 @dataclass(frozen=True, slots=True)
 class PolicyStart:
     """Result of a start."""
@@ -55,15 +47,12 @@ class PolicyStart:
     diagnostics: tuple[Diagnostic, ...]
 
 
-class Activation:
-    """Owner of the active generation. ``clock`` returns Unix seconds. ``state_dir`` stores the last good files."""
+class Activation(PolicyHolder):
+    """Active generation from the policy files. ``state_dir`` stores the last good files."""
 
     def __init__(self, policy_dir: Path, model: Path, *, state_dir: Path | None, clock: Callable[[], float]) -> None:
-        self.location = PolicyLocation(policy_dir, model)
+        super().__init__(PolicyLocation(policy_dir, model), clock)
         self._state_dir = state_dir
-        self._clock = clock
-        self._gates: list[Gate] = []
-        self._listeners: list[Callable[[Activation], None]] = []
         self._compile_lock = asyncio.Lock()
         self._seen: PolicyFiles | None = None
         self._whole_read_at = 0.0
@@ -72,19 +61,6 @@ class Activation:
         self._waits = False
         self._recheck_at: float | None = None
         self._confirmed = False
-        self.forced = False
-        self.generation: Generation | None = None
-        self.state = ActivationState.REJECTED
-        self.diagnostics: tuple[Diagnostic, ...] = ()
-        self.loaded_at = 0.0
-
-    def add_gate(self, gate: Gate) -> None:
-        """Add a gate. Gates run before each swap and in ``confirm``."""
-        self._gates.append(gate)
-
-    def on_change(self, listener: "Callable[[Activation], None]") -> None:
-        """Add a listener. It is called after each compile result, accepted or rejected."""
-        self._listeners.append(listener)
 
     # -- the start -----------------------------------------------------------------------------------------------------
 
@@ -242,29 +218,7 @@ class Activation:
         self.forced = False
         await self._keep(generation.files)
 
-    async def _refusals(self, generation: Generation) -> tuple[Diagnostic, ...]:
-        found: tuple[Diagnostic, ...] = ()
-        for gate in self._gates:
-            found += await gate(generation)
-        return found
-
-    # -- the active generation -----------------------------------------------------------------------------------------
-
-    def _activate(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
-        if self.generation is None or generation.id != self.generation.id:
-            self.generation = generation
-            self.loaded_at = self._clock()
-        self.state = ActivationState.CURRENT
-        self.diagnostics = diagnostics
-        self._notify()
-
-    def _reject(self, diagnostics: tuple[Diagnostic, ...]) -> None:
-        self.state = ActivationState.REJECTED
-        self.diagnostics = diagnostics
-
-    def _notify(self) -> None:
-        for listener in self._listeners:
-            listener(self)
+    # -- the last good policy ------------------------------------------------------------------------------------------
 
     async def _keep(self, files: Mapping[str, bytes]) -> None:
         """Store the last good files for a start with a bad file. A full or read-only state directory is only logged."""

@@ -3,15 +3,17 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from sidecar.pdp.activation import Activation
+from sidecar.pdp.policy_holder import PolicyHolder
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.generation_records import ActiveRecord
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates, cause_of, unavailable_share
+from sidecar.store.policy_generations import PolicyState
 
 MAJORITY: Final = 0.5
 """Share of known users without decisions above which the sidecar is not ready (R49)."""
@@ -29,8 +31,19 @@ class HealthCheck:
     degraded: bool = False
 
 
+class StoredPolicy(Protocol):
+    """Subset of a policy of the store. Protocol: this module does not follow the store."""
+
+    @property
+    def record(self) -> ActiveRecord | None: ...
+    async def look(self) -> PolicyState: ...
+
+
 class StatusReport(msgspec.Struct, frozen=True):
-    """Body of ``/status``: one flat object. ``time_zones``: version of their rules, if the policy has hours."""
+    """Body of ``/status``: one flat object. ``time_zones``: version of their rules, if the policy has hours.
+
+    ``policy_revision``, ``policy_counter``: of a generation of the store. ``candidate``: one that is being applied.
+    """
 
     version: str
     uptime_s: float
@@ -46,6 +59,10 @@ class StatusReport(msgspec.Struct, frozen=True):
     warnings: list[str]
     lag_s: float | None
     time_zones: str | None
+    policy_source: str
+    policy_revision: int | None
+    policy_counter: int | None
+    candidate: dict[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -55,11 +72,12 @@ class Health:
     ``proven``: the store was reached and its identity matches (R22, R23). Before that, it is neither read nor written.
     ``lags``: seconds since the last message of each partition's feed. ``known_users``: users seen, by partition.
     ``fleet`` lists the live sidecars. ``restoring``: a restore is incomplete. ``warnings``: conditions that weaken a
-    guarantee of the store, as sentences. ``store_address`` contains no secret.
+    guarantee of the store, as sentences. ``store_address`` contains no secret. ``policy_check``: check of the policy,
+    ``stored``: the policy of the store, if SIDECAR_POLICY_SOURCE is store.
     """
 
     version: str
-    policy: Activation
+    policy: PolicyHolder
     states: PartitionStates
     lags: Callable[[], Mapping[int, float]]
     known_users: Callable[[], Mapping[int, int]]
@@ -69,6 +87,8 @@ class Health:
     clock: Callable[[], float]
     restoring: Callable[[], bool] = lambda: False
     warnings: Callable[[], Sequence[str]] = tuple
+    policy_check: Callable[[], HealthCheck] | None = None
+    stored: StoredPolicy | None = None
     started_at: float = field(init=False)
     proven: bool = False
     draining: bool = False
@@ -81,7 +101,7 @@ class Health:
         return {
             "store": self._store(),
             "feed": self._feed(),
-            "policy": HealthCheck(True) if self.policy.generation else HealthCheck(False, "no policy is active"),
+            "policy": self._policy(),
             "draining": HealthCheck(False, "the sidecar is stopping") if self.draining else HealthCheck(True),
         }
 
@@ -93,6 +113,7 @@ class Health:
         policy, store = self.policy, self._store()
         state, reason = self._store_state()
         lags = self.lags()
+        record = self.stored.record if self.stored else None
         return StatusReport(
             version=self.version,
             uptime_s=round(self.clock() - self.started_at, 3),
@@ -108,7 +129,16 @@ class Health:
             warnings=list(self.warnings()),
             lag_s=round(max(lags.values()), 3) if store.ok and lags else None,
             time_zones=_time_zones(policy.generation),
+            policy_source="store" if self.stored else "files",
+            policy_revision=record.revision if record else None,
+            policy_counter=record.terms.counter if record else None,
+            candidate=await self._candidate() if store.ok else None,
         )
+
+    def _policy(self) -> HealthCheck:
+        if self.policy_check is not None:
+            return self.policy_check()
+        return HealthCheck(True) if self.policy.generation else HealthCheck(False, "no policy is active")
 
     def _store(self) -> HealthCheck:
         if not self.proven:
@@ -138,6 +168,17 @@ class Health:
         found = [*self.states.all().values()] or [self.states.status(0)]
         worst = max(found, key=lambda status: list(PartitionState).index(status.state))
         return worst.state, worst.reason
+
+    async def _candidate(self) -> dict[str, Any] | None:
+        """Return the generation that is being applied, with the answer of each sidecar."""
+        try:
+            found = await self.stored.look() if self.stored else None
+        except StoreUnavailableError:
+            return None
+        if found is None or found.candidate is None:
+            return None
+        marks = [{"id": mark.id, "state": mark.state, "reason": mark.reason} for mark in found.marks]
+        return {"generation": found.candidate.terms.id, "note": found.candidate.terms.note, "sidecars": marks}
 
     async def _fleet(self) -> list[dict[str, Any]]:
         try:

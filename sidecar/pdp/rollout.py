@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from sidecar.pdp.activation import Activation, ActivationState
+from sidecar.pdp.policy_holder import ActivationState, PolicyHolder
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.policy_history import GenerationOrder, PolicyHistory
 from sidecar.telemetry.app_log import logger
@@ -36,16 +36,20 @@ class FleetFacts(Protocol):
 
 
 class PolicyRollout:
-    """Listener of the activation. ``run`` does the store I/O. ``clock`` is monotonic."""
+    """Listener of the activation. ``run`` does the store I/O. ``clock`` is monotonic.
+
+    ``records``: activations are recorded here. Those of generations in the store are recorded by the switch itself.
+    """
 
     def __init__(
         self,
-        policy: Activation,
+        policy: PolicyHolder,
         generations: PolicyHistory,
         fleet: FleetFacts,
         metrics: Metrics,
         *,
         clock: Callable[[], float],
+        records: bool = True,
         wait: "Callable[[asyncio.Event, float], Awaitable[object]] | None" = None,
     ) -> None:
         self._policy = policy
@@ -53,13 +57,14 @@ class PolicyRollout:
         self._fleet = fleet
         self._metrics = metrics
         self._clock = clock
+        self._records = records
         self._wait = wait or _wait
         self._changed = asyncio.Event()
         self._recorded: str | None = None
         self._behind_since: float | None = None
         self._alarmed = False
 
-    def on_activation(self, policy: Activation) -> None:
+    def on_activation(self, policy: PolicyHolder) -> None:
         """Log and publish a compile result (``on_change`` of the activation). Does no I/O."""
         if policy.generation is None:
             return  # the start fails and reports the reason
@@ -71,7 +76,8 @@ class PolicyRollout:
         for found in policy.diagnostics:
             _log.warning("policy", diagnostic=str(policy.location.shown(found)), generation=in_force)
         if rejected:
-            _log.error("policy files rejected; the last good generation stays active", generation=in_force)
+            source = "policy files" if self._records else "policy of the store"
+            _log.error(f"{source} rejected; the last good generation stays active", generation=in_force)
         elif policy.forced:
             _log.error("policy forced: it fails its own tests or the invariants", generation=policy.generation.id)
         else:
@@ -99,6 +105,9 @@ class PolicyRollout:
         """Record the active generation unless it is already recorded. Raises StoreUnavailableError."""
         generation = self._policy.generation
         if generation is None or generation.id == self._recorded:
+            return
+        if not self._records:
+            self._recorded = generation.id
             return
         recorded = await self._generations.record(
             generation.id,

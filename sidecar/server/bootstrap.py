@@ -5,7 +5,6 @@ store does not end the start: the listeners deny every check until the store res
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -13,18 +12,18 @@ from pathlib import Path
 from sidecar import __version__
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS, OPS
+from sidecar.config.parsers import PolicySource
 from sidecar.config.settings import Settings, problems
 from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.http.context import AppContext
-from sidecar.pdp.activation import Activation
 from sidecar.server.connection_limits import shares
 from sidecar.server.container import Container, Dependencies
 from sidecar.server.container_identity import MailSetupError
 from sidecar.server.grpc_listener import GrpcListener
 from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow, tls_context
+from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
-from sidecar.sources import last_known_good
 from sidecar.sources.console_files import ConsoleFilesError
 from sidecar.sources.key_files import KeyFileError, load_or_create
 from sidecar.sources.trusted_issuers import TrustedIssuersError
@@ -89,6 +88,8 @@ class Sidecar:
             await self._listen()
         except (ConsoleFilesError, KeyFileError, StoreMismatchError, ListenerError, MailSetupError) as problem:
             raise StartError(WRONG, f"sidecar: {problem}") from None
+        except PolicyStartError as rejected:
+            raise StartError(WRONG, *rejected.lines) from None
         except TrustedIssuersError as found_wrong:
             raise StartError(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
         except StoreUnavailableError as problem:
@@ -161,27 +162,18 @@ class Sidecar:
         """Create the dependencies. Every problem with files and with the store's URL is found here."""
         settings = self._settings
         self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
-        policy = await self._policy()
+        from_files = settings.policy_source is PolicySource.FILES
+        policy = await policy_of_files(settings, force=self._force_policy) if from_files else None
         keys = load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
         trusted = IssuerRegistry(settings)
         self._stack.push_async_callback(trusted.close)
         store = Store.at(await self._store_url(), sentinel_password=settings.redis_sentinel_password)
         store.lone_master = settings.redis_lone_master
         self._stack.push_async_callback(store.close)
+        if policy is None:
+            policy = await policy_of_store(settings, store, keys.pepper, force=self._force_policy)
         recorder = self._recorder(metrics)
         return Dependencies(settings, metrics, policy, keys, trusted, store, recorder, self._place.folder)
-
-    async def _policy(self) -> Activation:
-        settings = self._settings
-        if settings.without_policy:
-            await asyncio.to_thread(
-                last_known_good.report_another, settings.state_dir, settings.policy_dir, settings.model
-            )
-        policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
-        started = await policy.start(force=self._force_policy)
-        if started.generation is None:
-            raise StartError(WRONG, *(str(policy.location.shown(found)) for found in started.diagnostics))
-        return policy
 
     async def _store_url(self) -> str:
         if self._settings.redis_url is not None:
@@ -246,7 +238,7 @@ class Sidecar:
         states = self._assembly.live.states
         with suppress(TimeoutError):
             async with asyncio.timeout(STORE_SECONDS):
-                while len(states.all()) < store.partitions:
+                while len(states.all()) < store.partitions or not self._assembly.app.health.checks()["policy"].ok:
                     if self._failure.done() or self._unreachable:
                         break
                     await asyncio.sleep(POLL_SECONDS)
@@ -276,7 +268,7 @@ class Sidecar:
             self._spawn(name, work)
 
     async def _check_store(self, deps: Dependencies) -> None:
-        settings, policy = deps.settings, deps.policy
+        settings, policy = deps.settings, deps.policy.holder
         warnings = await deps.store.check_meta(
             issuer=settings.issuer,
             audience=settings.audience,
@@ -285,7 +277,7 @@ class Sidecar:
         )
         for warning in warnings:
             _log.warning(warning)
-        if not await policy.confirm(force=self._force_policy):
+        if not await deps.policy.confirm(force=self._force_policy):
             raise StartError(WRONG, *(str(policy.location.shown(one)) for one in policy.diagnostics if one.is_error))
         self.app.health.proven = True
 

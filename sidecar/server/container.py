@@ -23,7 +23,6 @@ from sidecar.http.login_page import login_page
 from sidecar.identity import emails
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.pep_keys import PepKeys
-from sidecar.pdp.activation import Activation
 from sidecar.pdp.activation_checks import RolesInUseCheck
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
@@ -40,6 +39,7 @@ from sidecar.server.container_identity import serving_identity
 from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.key_watcher import KeyWatcher
 from sidecar.server.listeners import check_url
+from sidecar.server.policy_start import StartedPolicy
 from sidecar.server.state_files import store_place
 from sidecar.sources.console_files import read_console
 from sidecar.sources.journal_file import JournalFile
@@ -70,7 +70,7 @@ class Dependencies:
 
     settings: Settings
     metrics: Metrics
-    policy: Activation
+    policy: StartedPolicy
     keys: LoadedKeys
     trusted: IssuerRegistry
     store: Store
@@ -100,7 +100,7 @@ class Container:
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
         """Yield the tasks that run once the store is verified."""
         deps = self._deps
-        yield "policy watch", deps.policy.watch
+        yield from deps.policy.work()
         yield "policy rollout", self.rollout.run
         audit = exporter(deps.store, deps.settings.state_dir, deps.keys.pepper, id=self.live.fleet.id)
         yield "audit export", audit.run
@@ -137,6 +137,7 @@ class Container:
             rejected=deps.metrics.store_url_rejected.set,
         )
         self.live.fleet.set_facts(keys=keys.keys.version)
+        deps.policy.attach(self.live)
         self._pep_copies = PepCopies(deps.store, live=self.live.records.live)
         self._unlinked = UnlinkedSubjects(live=self.live.records.live, clock=since_boot)
         self.live.followers += [self._pep_copies, self._unlinked]
@@ -167,23 +168,25 @@ class Container:
         self.live.followers.append(self.keyring)
 
     def _wire_rollout(self, deps: Dependencies) -> None:
-        generations = PolicyHistory(deps.store)
-        holders = RoleHolders(deps.store)
-        deps.policy.add_gate(RolesInUseCheck(deps.policy, generations, holders))
-        self.undeclared_roles = UndeclaredRoles(deps.policy, holders, shared=deps.shared)
-        self.rollout = PolicyRollout(deps.policy, generations, self.live.fleet, deps.metrics, clock=since_boot)
+        policy, generations, holders = deps.policy.holder, PolicyHistory(deps.store), RoleHolders(deps.store)
+        policy.add_gate(RolesInUseCheck(policy, generations, holders))
+        self.undeclared_roles = UndeclaredRoles(policy, holders, shared=deps.shared)
+        records = deps.policy.files is not None
+        self.rollout = PolicyRollout(
+            policy, generations, self.live.fleet, deps.metrics, clock=since_boot, records=records
+        )
         self.network_warnings = NetworkWarnings(proxies=bool(deps.settings.trusted_proxies))
         for listener in (self.rollout.on_activation, self.network_warnings.on_activation):
-            deps.policy.on_change(listener)
-            listener(deps.policy)
+            policy.on_change(listener)
+            listener(policy)
 
     def _app(self, deps: Dependencies) -> AppContext:
         store, records = deps.store, self.live.records
         return AppContext(
             public_config=public_config(deps.settings),
-            policy=deps.policy,
+            policy=deps.policy.served,
             pdp=DecisionPoint(
-                deps.policy,
+                deps.policy.served,
                 self.tokens,
                 records,
                 clock=time.time,
@@ -197,14 +200,17 @@ class Container:
             revisions=RevisionChecker(store, records, clock=since_boot),
             health=Health(
                 version=__version__,
-                policy=deps.policy,
+                policy=deps.policy.holder,
+                policy_check=deps.policy.check,
+                stored=deps.policy.stored,
                 states=self.live.states,
                 lags=records.lags,
                 known_users=records.known_users,
                 restoring=lambda: self.live.fleet.restoring,
                 warnings=lambda: (
                     *self.live.watch.warnings,
-                    *self.network_warnings.of(deps.policy),
+                    *deps.policy.warnings,
+                    *self.network_warnings.of(deps.policy.holder),
                     *self.undeclared_roles.warnings,
                 ),
                 fleet=self.live.fleet.members,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from sidecar.config.parsers import PolicySource
 from sidecar.config.settings import Settings
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.declarations import Role
@@ -19,6 +20,7 @@ from sidecar.server.admin_context import AdminContext, PolicyFilesError, generat
 from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import stamp_of
 from sidecar.sources.private_files import PrivateFileError
+from sidecar.store.policy_generations import GenerationFilesError, PolicyGenerations
 from sidecar.store.policy_history import PolicyHistory, PolicyRoles
 from sidecar.store.role_holders import RoleHolders
 
@@ -44,6 +46,9 @@ async def policy_in_force(operator: AdminContext) -> PolicyInForce:
     history = PolicyHistory(operator.store)
     current = await history.current()
     live = await operator.people.fleet.members()
+    followers = any(member.get("source") == PolicySource.STORE for member in live)
+    if settings.policy_source is PolicySource.STORE or followers:
+        return PolicyInForce(await active_of_store(operator))
     if current is None or not live:
         return await _of_next_start(operator, history, files, problem)
     if files is not None and files.id != current.generation and _are_fresh(settings):
@@ -58,6 +63,22 @@ async def policy_in_force(operator: AdminContext) -> PolicyInForce:
         raise PolicyFilesError(f"{problem}; {served}")
     limited = replace(files, roles=MappingProxyType(_in_both(files.roles, current)))
     return PolicyInForce(limited, f"the policy files (generation {files.id}) are not in force: {served}")
+
+
+async def active_of_store(operator: AdminContext) -> Generation:
+    """Return the active generation of the store. Raises PolicyFilesError, StoreUnavailableError."""
+    generations = PolicyGenerations(operator.store, operator.pepper)
+    active = (await generations.look()).active
+    if active is None or not active.is_authentic(operator.pepper):
+        raise PolicyFilesError("the store has no active generation: start a sidecar with SIDECAR_POLICY_SOURCE=store")
+    try:
+        files = await generations.files(active.terms)
+    except GenerationFilesError as problem:
+        raise PolicyFilesError(str(problem)) from None
+    compiled = compile_policy(files, proof=ProofScope.NONE)
+    if compiled.generation is None:
+        raise PolicyFilesError(f"the active generation {active.terms.id} does not compile with this version")
+    return compiled.generation
 
 
 def _of_files(settings: Settings) -> tuple[Generation | None, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from sidecar.config.settings import Settings
 from sidecar.config.sources import mask
 from sidecar.server.audit_exporter import audit_file
-from sidecar.sources import last_known_good
+from sidecar.sources import kept_generation, last_known_good
 from sidecar.sources.private_files import GROUP, GROUP_WRITE, close_to_group
 from sidecar.store.embedded.embedded import FOLDER
 
@@ -26,6 +26,6 @@ def store_place(settings: Settings) -> str:
 
 def close_keys_and_state(settings: Settings) -> Iterator[str]:
     """Remove group access; yield a warning per changed file and directory. Group-readable state stays readable."""
-    state = (last_known_good.NAME, audit_file(settings.state_dir).name, FOLDER)
+    state = (last_known_good.NAME, kept_generation.NAME, audit_file(settings.state_dir).name, FOLDER)
     yield from close_to_group(settings.state_dir, state, bits=GROUP_WRITE)
     yield from close_to_group(settings.keys_dir, bits=GROUP)

@@ -4,11 +4,11 @@ One private file (0600), replaced as a whole: a line of JSON with names and leng
 is compiled again like any other policy and is never trusted as compiled (R25).
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from sidecar.policy.transfer.packing import UnpackError, header_of, unpack
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import PrivateFileError, make_private_directory, read_private, replace_private
 from sidecar.telemetry.app_log import logger
@@ -22,9 +22,7 @@ _log = logger("server")
 def keep(state_dir: Path, files: Mapping[str, bytes]) -> None:
     """Replace the stored copy. Raises OSError if the state directory is not writable."""
     make_private_directory(state_dir)
-    names = sorted(files)
-    header = json.dumps([[name, len(files[name])] for name in names]).encode("ascii")
-    replace_private(state_dir / NAME, header, b"\n", *(files[name] for name in names))
+    replace_private(state_dir / NAME, header_of(files), *(files[name] for name in sorted(files)))
 
 
 def kept(state_dir: Path) -> dict[str, bytes] | None:
@@ -34,14 +32,10 @@ def kept(state_dir: Path) -> dict[str, bytes] | None:
         raw, _ = read_private(path, limit=MAX_BYTES)
     except FileNotFoundError:
         return None
-    header, _, content = raw.partition(b"\n")
-    files: dict[str, bytes] = {}
     try:
-        for name, length in json.loads(header):
-            files[str(name)], content = content[:length], content[length:]
-    except (ValueError, TypeError):
+        return unpack(raw)
+    except UnpackError:
         raise PrivateFileError(f"{path}: is not a stored policy: remove the file") from None
-    return files
 
 
 def report_another(state_dir: Path, policy_dir: Path, model: Path) -> None:

@@ -77,6 +77,15 @@ def system_log() -> str:
     return f"sc:{tag(0)}:sys"
 
 
+def policy() -> str:
+    """Return the key of: generation of the policy -> order of its activation. In partition 0: it is of no account.
+
+    ``:active``: record of the active generation. ``:g:ID``: its files. ``:candidate``, ``:marks``: an application in
+    progress, and the answer of each sidecar. ``:history``: all applications.
+    """
+    return f"sc:{tag(0)}:policy"
+
+
 def folded(name: str) -> str:
     """Return the form in which account names are compared. A text that is no valid name is returned unchanged."""
     folded = text.fold(name, MAX_NAME)

@@ -118,19 +118,19 @@ class PolicyHistory:
             "rid": self._store.request_id(),
         }
         if allowed is not None:
-            arguments["actions"] = _actions(allowed)
+            arguments["actions"] = actions_of(allowed)
         if assignable is not None:
             arguments["assignable"] = sorted(assignable)
-        reply = await self._store.run("generation_record", [_key(), keys.system_log()], arguments, write=True)
+        reply = await self._store.run("generation_record", [keys.policy(), keys.system_log()], arguments, write=True)
         return RecordedActivation(GenerationOrder(reply["o"]), reply["newest"] or None)
 
     async def roles(self) -> frozenset[str]:
         """Return all roles of all recorded generations. Users hold no other roles."""
-        return frozenset(map(str, await self._store.command("SMEMBERS", f"{_key()}:roles")))
+        return frozenset(map(str, await self._store.command("SMEMBERS", f"{keys.policy()}:roles")))
 
     async def current(self) -> PolicyRoles | None:
         """Return the roles of the newest generation. None: no sidecar has recorded one."""
-        stored = await self._store.command("GET", f"{_key()}:current")
+        stored = await self._store.command("GET", f"{keys.policy()}:current")
         if stored is None:
             return None
         found = json.loads(stored)
@@ -141,7 +141,7 @@ class PolicyHistory:
 
         An earlier generation that came back is listed again. Kept are the last 200.
         """
-        found = await self._store.command("XREVRANGE", f"{_key()}:turns", "+", "-")
+        found = await self._store.command("XREVRANGE", f"{keys.policy()}:turns", "+", "-")
         turns: list[GenerationTurn] = []
         next_at: int | None = None
         for _, raw in found:
@@ -163,13 +163,13 @@ class PolicyHistory:
         """Return the order number per generation; a larger one is newer. Unrecorded generations are omitted."""
         found = {}
         for generation in set(generations):
-            score = await self._store.command("ZSCORE", _key(), generation)
+            score = await self._store.command("ZSCORE", keys.policy(), generation)
             if score is not None:
                 found[generation] = int(float(score))
         return found
 
 
-def _actions(allowed: Mapping[str, Collection[tuple[str, str]]]) -> dict[str, str]:
+def actions_of(allowed: Mapping[str, Collection[tuple[str, str]]]) -> dict[str, str]:
     """Return the allowed actions, separated by spaces, per ``role section``. Ids hold no spaces."""
     found: dict[str, list[str]] = {}
     for role, cells in allowed.items():
@@ -185,7 +185,3 @@ def _changes(text: str) -> tuple[SectionChange, ...] | None:
         SectionChange(role, section, tuple(before.split()), tuple(after.split()))
         for role, section, before, after in json.loads(text)
     )
-
-
-def _key() -> str:
-    return f"sc:{keys.tag(0)}:policy"

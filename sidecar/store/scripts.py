@@ -1,15 +1,17 @@
 """Lua scripts, read once from ``scripts/``. A script is the prelude and its own file, as one text.
 
-A file that starts with ``-- include: NAME`` has ``prelude_NAME.lua`` between them.
+A file that starts with ``-- include: NAME`` has ``prelude_NAME.lua`` between them; one that starts with
+``-- standalone, include: NAME`` has that prelude alone.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
-_INCLUDE: Final = "-- include: "
+_INCLUDE: Final = re.compile(r"-- (?:standalone, )?include: (\w+)\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ def script(name: str) -> Script:
     folder = files("sidecar.store").joinpath("scripts")
     body = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
     parts = [] if body.startswith("-- standalone") else ["prelude"]
-    if body.startswith(_INCLUDE):
-        parts.append("prelude_" + body.partition("\n")[0].removeprefix(_INCLUDE))
+    if included := _INCLUDE.match(body):
+        parts.append(f"prelude_{included[1]}")
     text = "".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in parts) + body
     return Script(text, hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest())
 

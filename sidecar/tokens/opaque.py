@@ -45,6 +45,7 @@ class Purpose(StrEnum):
     LIMITS = "limits"
     AUDIT = "audit"
     DATA_SET = "data_set"
+    POLICY = "policy"
     CHALLENGE = "challenge"
     RECOVERY_CODE = "recovery_code"
     ENROLMENT = "enrolment"

@@ -11,6 +11,8 @@ from sidecar.domain.factors import FactorId
 from sidecar.domain.peps import Scope
 from sidecar.domain.sessions import Method, NewProof
 from sidecar.domain.users import AccountId, Actor, Status, UserRecord
+from sidecar.policy.generation import Generation
+from sidecar.policy.transfer.packing import pack
 from sidecar.store import connection, keys
 from sidecar.store.account_labels import AccountLabels
 from sidecar.store.accounts import claim_name, settle_name
@@ -18,6 +20,7 @@ from sidecar.store.audit import Audit
 from sidecar.store.factor_proofs import ChallengeUse, FactorProof
 from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import FederatedIdentities
+from sidecar.store.generation_records import Candidate
 from sidecar.store.maintenance.archive_records import flat
 from sidecar.store.peps import Peps
 from sidecar.store.policy_history import PolicyHistory
@@ -26,6 +29,7 @@ from sidecar.store.scripting import run_read, run_write
 from sidecar.store.scripts import Script, script
 from sidecar.store.sign_in_failures import FailedSignIns, SignInFailures
 from sidecar.tokens.ids import new_account_id
+from tests.store.generations_fixture import Applying, generation, registered, terms_of
 from tests.store.test_peps import created, pep_id
 
 OPERATOR = Actor.operator()
@@ -451,3 +455,32 @@ class Scenarios:
         rows = [[f"{100 + number}-0", flat({"action": "x", "t": "1"})] for number in range(2)]
         words = {"rows": rows, "taken": 1, "done": True}
         return Change("", lambda: run_write(self.store, "restore_rows", admin.account, OPERATOR, **words))
+
+    async def _candidate(self, *, ready: bool = False) -> tuple[Applying, Candidate, Generation]:
+        self.number += 1
+        applying, found = Applying(self.store), generation("a")
+        await registered(self.store, "one")
+        active = (await applying.generations.look()).active
+        counter = self.number + (active.terms.counter if active else 0)
+        candidate = await applying.candidate(found, counter=counter)
+        if ready:
+            await applying.ready(candidate, "one")
+        return applying, candidate, found
+
+    async def policy_candidate(self) -> Change:
+        applying, _, found = await self._candidate()
+        return Change("", lambda: applying.candidate(found, counter=self.number))
+
+    async def policy_activate(self) -> Change:
+        applying, candidate, found = await self._candidate(ready=True)
+        return Change("policy", lambda: applying.activate(candidate, found))
+
+    async def policy_withdraw(self) -> Change:
+        applying, candidate, _ = await self._candidate()
+        return Change("", lambda: applying.generations.withdraw(candidate))
+
+    async def policy_seed(self) -> Change:
+        await self.store.change("DEL", f"{keys.policy()}:active", f"{keys.policy()}:history")
+        applying, found = Applying(self.store), generation("a")
+        terms = terms_of(found, 1)
+        return Change("policy", lambda: applying.generations.seed(terms, pack(found.files), found, sidecar="one"))

@@ -46,6 +46,8 @@ async def records(store, account: str) -> dict[str, object]:
             "meta": await store.pairs("HGETALL", keys.partition_meta(0)),
             "gen": await store.command("GET", f"{feed}:gen"),
         }
+    if account == "policy":  # the switch: its event is the record that every sidecar follows
+        return {"active": sorted(await store.pairs("HGETALL", f"{keys.policy()}:active"))}
     if not account:
         return {}
     home = keys.account(account, store.partitions)
@@ -65,7 +67,11 @@ async def records(store, account: str) -> dict[str, object]:
 async def events(store, account: str, after: str) -> list[dict[str, str]]:
     rows = await store.command("XRANGE", keys.feed(0), f"({after}", "+")
     found = [fields for _, fields in entries_of([["feed", rows]])] if rows else []
-    return [fields for fields in found if account == "meta" or fields["a"] == account]
+    return [fields for fields in found if account == "meta" or _is_of(fields, account)]
+
+
+def _is_of(fields: dict[str, str], account: str) -> bool:
+    return fields["k"] == "policy" if account == "policy" else fields["a"] == account
 
 
 async def tail(store) -> tuple[str, int]:
@@ -135,7 +141,7 @@ async def _counts_have_no_gap(store, account: str, where: str, *, for_good: bool
     if for_good and counted[-1:] != [(await tail(store))[1]]:
         return  # neither the entry nor its number could be written
     assert not counted or counted[-1] == (await tail(store))[1], f"{where}: the feed's count has a gap"
-    if account and account != "meta":
+    if account and account not in {"meta", "policy"}:
         home = keys.account(account, store.partitions)
         logged = await numbers(store, f"{home}:log")
         assert logged == list(range(1, len(logged) + 1)), f"{where}: the audit has a gap"

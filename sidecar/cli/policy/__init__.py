@@ -29,6 +29,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "watch": ("sidecar.cli.policy.fmt_watch:watch", "Check the files after every save."),
     "lsp": ("sidecar.cli.policy.lsp:lsp", "Serve an editor: diagnostics, fixes, completion, rename."),
     "status": ("sidecar.cli.policy.status:status", "Print the policy of every live sidecar."),
+    "apply": ("sidecar.cli.policy.apply:apply", "Apply the files to all sidecars at one moment."),
+    "history": ("sidecar.cli.policy.history:history", "List the generations that were applied to the store."),
+    "export": ("sidecar.cli.policy.export:export", "Write the files of an earlier generation into a directory."),
     "usage": ("sidecar.cli.policy.usage:usage", "Report rights that no user needed, by decision logs."),
     "replay": ("sidecar.cli.policy.replay:replay", "Replay a decision log: which decisions would differ?"),
 }

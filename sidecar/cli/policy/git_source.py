@@ -60,9 +60,19 @@ def _refuse_both(name: str, place: Path) -> None:
 
 
 def _of_folder(path: Path, current: Source) -> Generation:
+    return draft_of(source_in(path, current))
+
+
+def source_in(path: Path, current: Source) -> Source:
+    """Return the files of a directory, or of ``policy/`` in it, with the model beside them, else the current one.
+
+    Raises CliError if there is no such directory.
+    """
+    if not path.is_dir():
+        raise usage_error(f"{path}: there is no such directory")
     folder = path / "policy" if (path / "policy").is_dir() and not (path / "policy.csv").exists() else path
     beside = [place for place in (folder / MODEL_FILE, folder.resolve().parent / MODEL_FILE) if place.is_file()]
-    return draft_of(Source(folder, beside[0] if beside else current.model))
+    return Source(folder, beside[0] if beside else current.model)
 
 
 # -- revisions ---------------------------------------------------------------------------------------------------------

@@ -93,7 +93,8 @@ def _fleet_status(settings: Settings, wanted: str | None) -> FleetPolicyStatus |
 def _why_not(report: Mapping[str, Any], wanted: str | None) -> str:
     fleet = report["fleet"]
     if any(member.get("state") != "current" for member in fleet) or report["state"] != "current":
-        return "the policy files are rejected; the last good policy stays in force"
+        problem = "the policy files are rejected; the last good policy stays in force"
+        return next(iter(report["warnings"]), problem) if report.get("policy_source") == "store" else problem
     served = {member.get("generation") for member in fleet} | {report["generation"]}
     if len(served) > 1:
         return f"the live sidecars serve {len(served)} generations"
@@ -119,8 +120,15 @@ def until_agreed(
 
 
 def _say(found: FleetPolicyStatus, location: PolicyLocation) -> None:
-    rows = [(member["id"], member.get("generation"), member.get("state")) for member in found.report["fleet"]]
-    print_table(("sidecar", "generation", "state"), rows)
+    rows = [
+        (member["id"], member.get("generation"), member.get("state"), member.get("source", "files"))
+        for member in found.report["fleet"]
+    ]
+    print_table(("sidecar", "generation", "state", "source"), rows)
+    candidate = found.report.get("candidate")
+    if candidate:
+        click.echo(f"\ncandidate {candidate['generation']}")
+        print_table(("sidecar", "answer", "reason"), [tuple(mark.values()) for mark in candidate["sidecars"]])
     for one in found.report["diagnostics"]:
         where = f"{location.name_of(one['file'])}:{one['line']}:{one['column']}: {one['code']}"
         hint = f" ({location.text(one['hint'])})" if one["hint"] else ""

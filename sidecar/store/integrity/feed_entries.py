@@ -14,9 +14,10 @@ DATA_SET: Final = "data_set"
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """Feed entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore, data_set. ``seq``: the
-    account's count at the change. ``role``, ``status``, ``password``, ``factors``: results of the change (R48).
-    ``before``: number of the previous entry, None for ``n - 1``."""
+    """Feed entry. ``kind``: user, removed, account, restored, pep, keys, policy, candidate, restore, data_set.
+    ``seq``: the account's count at the change. ``role``, ``status``, ``password``, ``factors``: results of the change
+    (R48). ``before``: number of the previous entry, None for ``n - 1``. ``switch``: all fields of an entry of kind
+    policy."""
 
     n: int
     kind: str
@@ -31,6 +32,7 @@ class FeedEntry:
     entry: str = ""
     before: int | None = None
     factors: bool = False
+    switch: Mapping[str, str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +93,5 @@ def change_of(fields: Mapping[str, str], entry: str = "") -> FeedEntry:
         entry=entry,
         before=int(fields["p"]) if "p" in fields else None,
         factors=fields.get("fa") == "1",
+        switch=dict(fields) if fields["k"] == "policy" else None,
     )

@@ -113,7 +113,7 @@ class RecordCache:
 
     def position(self, account: AccountId) -> int:
         """Return the number of the last change applied here in the account's partition (R30)."""
-        return self._lease(keys.partition_of(account, self._store.partitions)).position
+        return self.lease(keys.partition_of(account, self._store.partitions)).position
 
     def live(self, account: AccountId) -> bool:
         """Return whether copies of the account's data are usable now; for other caches (PEP keys)."""
@@ -135,7 +135,7 @@ class RecordCache:
     # Follower of the feed --------------------------------------------------------------------------------------------
 
     def apply(self, partition: int, change: FeedEntry) -> None:
-        self._lease(partition).position = change.n
+        self.lease(partition).position = change.n
         self._store.gate.follow(partition, change.n)
         if change.kind in {"account", "restored"}:
             _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
@@ -149,11 +149,11 @@ class RecordCache:
             self._raise(change.user, HighWaterMark(change.seq, change.epoch, removed=change.kind == "removed"))
 
     def on_heartbeat(self, partition: int, at: float) -> None:
-        self._lease(partition).last_heartbeat = at
+        self.lease(partition).last_heartbeat = at
         self._extend(partition)
 
     def flush(self, tail: FeedReset) -> None:
-        lease = self._lease(tail.partition)
+        lease = self.lease(tail.partition)
         gone = [uid for uid, copy in self._copies.items() if copy.lease is lease]
         for uid in gone:
             del self._copies[uid]
@@ -190,16 +190,17 @@ class RecordCache:
 
     # Internals -------------------------------------------------------------------------------------------------------
 
-    def _lease(self, partition: int) -> Lease:
+    def lease(self, partition: int) -> Lease:
+        """Return the lease of the partition's copies; the same object at each call."""
         return self._leases.setdefault(partition, Lease())
 
     def _extend(self, partition: int) -> None:
-        lease = self._lease(partition)
+        lease = self.lease(partition)
         registered = float("-inf") if self._left else self._registered.get(partition, float("-inf"))
         lease.until = min(lease.last_heartbeat, registered) + self._lease_seconds
 
     def _live(self, partition: int) -> bool:
-        return self._clock() < self._lease(partition).until
+        return self._clock() < self.lease(partition).until
 
     def _start_fetch(self, uid: UserId, account: AccountId, partition: int) -> InFlightRead:
         """Queue a new read. It is sent after this call, so its result is at least as recent."""
@@ -259,7 +260,7 @@ class RecordCache:
         if known is not None and known.record == record:
             record = known.record  # keep the object: cached decisions made with it stay valid
         until = self._clock() + MAX_AGE - hash(record.id) % 1000 / 1000 * AGE_SPREAD
-        self._copies.set(record.id, CachedRecord(record, self._lease(partition), until))
+        self._copies.set(record.id, CachedRecord(record, self.lease(partition), until))
         self._raise(record.id, HighWaterMark(record.revision, record.epoch))
 
     def _clear_floor(self, account: AccountId) -> None:

@@ -1,0 +1,1 @@
+"""Policy files as one value: packed for the store, signed and verified."""

@@ -1,0 +1,97 @@
+"""Policy of a start, by SIDECAR_POLICY_SOURCE: of the files, or of the store."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sidecar.config.parsers import PolicySource
+from sidecar.config.settings import Settings
+from sidecar.pdp.activation import Activation
+from sidecar.pdp.health import HealthCheck
+from sidecar.pdp.leased_policy import LeasedPolicy
+from sidecar.pdp.policy_holder import PolicyHolder, ServedPolicy
+from sidecar.pdp.store_activation import StorePolicy
+from sidecar.server.clock import since_boot
+from sidecar.sources import last_known_good
+from sidecar.sources.policy_location import PolicyLocation
+from sidecar.store.connection import Store
+from sidecar.store.live.replica import RecordReplica
+from sidecar.store.policy_generations import PolicyGenerations
+from sidecar.telemetry.task_supervision import Work
+from sidecar.tokens.opaque import Pepper
+
+
+class PolicyStartError(Exception):
+    """Raised for a start without a usable policy. ``lines``: messages for the operator."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(lines[0] if lines else "")
+        self.lines = lines
+
+
+@dataclass(frozen=True, slots=True)
+class StartedPolicy:
+    """Policy of this process: ``holder`` for operators, ``served`` for requests; ``stored`` if the store has it."""
+
+    holder: PolicyHolder
+    served: ServedPolicy
+    files: Activation | None = None
+    stored: StorePolicy | None = None
+
+    async def confirm(self, *, force: bool) -> bool:
+        """Run the gates on the generation of the files. Those of the store were accepted by every sidecar."""
+        return self.files is None or await self.files.confirm(force=force)
+
+    def attach(self, live: RecordReplica) -> None:
+        """Follow the feed of partition 0, if the store has the policy."""
+        if self.stored is not None:
+            self.stored.attach(live.fleet.id, live.records.lease(0))
+            live.followers.append(self.stored)
+            live.fleet.set_facts(source=PolicySource.STORE.value)
+
+    def work(self) -> Iterable[tuple[str, Work]]:
+        """Return the tasks that follow the source."""
+        if self.stored is not None:
+            return ("policy of the store", self.stored.watch), ("policy candidates", self.stored.answer)
+        return (("policy watch", self.files.watch),) if self.files is not None else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.stored.warnings if self.stored is not None else ()
+
+    def check(self) -> HealthCheck:
+        """Return the health of the policy, for probes."""
+        if self.served.generation is None:
+            problem = self.stored.problem if self.stored is not None else ""
+            return HealthCheck(False, problem or "no policy is active")
+        if self.stored is not None and self.stored.problem:
+            return HealthCheck(True, self.stored.problem, degraded=True)
+        return HealthCheck(True)
+
+
+async def policy_of_files(settings: Settings, *, force: bool) -> StartedPolicy:
+    """Start the policy of the local files. Raises PolicyStartError."""
+    if settings.without_policy:
+        await asyncio.to_thread(last_known_good.report_another, settings.state_dir, settings.policy_dir, settings.model)
+    policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
+    started = await policy.start(force=force)
+    if started.generation is None:
+        raise PolicyStartError(*(str(policy.location.shown(found)) for found in started.diagnostics))
+    return StartedPolicy(policy, policy, files=policy)
+
+
+async def policy_of_store(settings: Settings, store: Store, pepper: Pepper, *, force: bool) -> StartedPolicy:
+    """Start the policy of the store with the kept generation, if there is one. Raises PolicyStartError."""
+    if force:
+        raise PolicyStartError("sidecar: --force-policy needs SIDECAR_POLICY_SOURCE=files: the store's is never forced")
+    policy = StorePolicy(
+        PolicyLocation(settings.policy_dir, settings.model),
+        PolicyGenerations(store, pepper),
+        pepper,
+        state_dir=settings.state_dir,
+        clock=time.time,
+        monotonic=since_boot,
+    )
+    await policy.start()
+    return StartedPolicy(policy, LeasedPolicy(policy), stored=policy)
