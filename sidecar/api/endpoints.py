@@ -13,6 +13,7 @@ from sidecar.api import (
     me,
     password_reset,
     policy,
+    policy_shadow,
     second_factor,
     user_factors,
     users,
@@ -50,6 +51,7 @@ API: tuple[Endpoint, ...] = (
     *user_factors.ENDPOINTS,
     *audit.ENDPOINTS,
     *policy.ENDPOINTS,
+    *policy_shadow.ENDPOINTS,
     document.endpoint(lambda: document.EndpointTables(CHECKS, API, OPS)),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import click
 
-from sidecar.cli.doctor_policy import stored_policy
+from sidecar.cli.doctor_policy import policy_keys, stored_policy
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, print_json, print_table
 from sidecar.cli.store_session import run_with_store
@@ -50,6 +50,7 @@ def doctor(as_json: bool, **flags: str | None) -> int:
         *rehearse(settings),
         _passkeys(settings),
         *_policy(settings),
+        *policy_keys(settings),
         _keys(settings),
         *_rights(settings),
         *_store(settings),

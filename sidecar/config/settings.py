@@ -121,6 +121,7 @@ class Settings:
     policy_source: Annotated[
         v.PolicySource, Row(v.one_of(v.PolicySource), "files", "Source of the active policy: files, or store.")
     ]
+    policy_keys: Annotated[Path | None, Row(_FILE, "", "Public keys, one of which must have signed the policy.")]
     model: Annotated[Path, Row(v.path, model, "The Casbin model: ./model.conf, or the packaged one.")]
     access_ttl: Annotated[int, Row(v.whole_seconds(1, DAY), "15m", "Life of an access token.")]
     refresh_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "30d", "Life of an unused refresh token.")]

@@ -8,7 +8,7 @@ from sidecar.identity.pep_keys import PepKeys
 from sidecar.identity.services import IdentityServices
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
-from sidecar.pdp.health import Health
+from sidecar.pdp.health import Health, StoredPolicy
 from sidecar.pdp.policy_holder import ServedPolicy
 from sidecar.pdp.preview import Previews
 from sidecar.store.live.revision_status import RevisionChecker
@@ -51,4 +51,5 @@ class AppContext:
     metrics: Metrics
     recorder: CheckRecorder
     policy_history: PolicyHistory
+    stored_policy: StoredPolicy | None = None
     previews: Previews = field(default_factory=Previews)

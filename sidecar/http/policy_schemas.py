@@ -79,6 +79,31 @@ class Generations(msgspec.Struct, frozen=True):
     current: str
 
 
+class ShadowedCell(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
+    """Cell whose decisions a candidate would change. ``users``: ids, at most 20."""
+
+    role: str
+    section: str
+    action: str
+    before: Effect
+    after: Effect
+    times: Count
+    users: list[str]
+
+
+class PolicyShadow(msgspec.Struct, frozen=True):
+    """Policy that is being applied; ``candidate`` is null without one. ``ready``: sidecars that have accepted it.
+
+    ``until``: end of its shadow, or null. ``changes``: decisions of the reader's account alone.
+    """
+
+    candidate: str | None
+    ready: Count
+    sidecars: Count
+    until: When | None
+    changes: list[ShadowedCell]
+
+
 class CellShown(msgspec.Struct, frozen=True):
     """One cell of the matrix. ``rule``: the deciding line, or null if there is none.
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from sidecar.pdp.compile import process
 from sidecar.pdp.compile.process import CompileResult
 from sidecar.pdp.policy_holder import ActivationState, PolicyHolder
+from sidecar.pdp.policy_signatures import FileSignature, SignatureCheck
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
-from sidecar.policy.diagnostics import Diagnostic
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode
 from sidecar.policy.generation import Generation
 from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
@@ -48,10 +49,20 @@ class PolicyStart:
 
 
 class Activation(PolicyHolder):
-    """Active generation from the policy files. ``state_dir`` stores the last good files."""
+    """Active generation from the policy files. ``state_dir`` stores the last good files. ``signatures``: keys that may
+    sign them; None requires no signature."""
 
-    def __init__(self, policy_dir: Path, model: Path, *, state_dir: Path | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        policy_dir: Path,
+        model: Path,
+        *,
+        state_dir: Path | None,
+        clock: Callable[[], float],
+        signatures: SignatureCheck | None = None,
+    ) -> None:
         super().__init__(PolicyLocation(policy_dir, model), clock)
+        self._signature = FileSignature(signatures or SignatureCheck(None), policy_dir, state_dir)
         self._state_dir = state_dir
         self._compile_lock = asyncio.Lock()
         self._seen: PolicyFiles | None = None
@@ -73,7 +84,8 @@ class Activation(PolicyHolder):
         self._processed = files.fingerprint
         compiled = await asyncio.to_thread(_compile, files)
         generation = compiled.generation
-        self.forced = force and generation is None and compiled.draft is not None
+        unsigned = any(found.code is DiagnosticCode.SIGNATURE for found in files.diagnostics)  # never forced (R43)
+        self.forced = force and generation is None and compiled.draft is not None and not unsigned
         if self.forced:
             generation = compiled.draft
         if generation is not None:
@@ -119,6 +131,7 @@ class Activation(PolicyHolder):
     async def reload(self) -> None:
         """Read and compile the files now (SIGHUP). They are active or rejected on return, unless a gate waits for the
         store. A no-op before ``confirm`` has succeeded."""
+        self._signature.reload()
         if self._confirmed:
             await self._compile(await self._read(whole=True))
 
@@ -140,7 +153,7 @@ class Activation(PolicyHolder):
         now = asyncio.get_running_loop().time()
         whole = now > self._whole_read_at + WHOLE_SECONDS
         again = self._recheck_at is not None and now > self._recheck_at
-        known = self._seen is not None and self._seen.still_holds(stamp)
+        known = self._seen is not None and self._seen.still_holds(stamp) and self._signature.is_unchanged()
         if seen == self._processed and known and not (whole or again):
             return seen, POLL_SECONDS
         files = await self._read(whole=whole)
@@ -155,7 +168,7 @@ class Activation(PolicyHolder):
         self._seen = await asyncio.to_thread(
             read_policy_files, self.location.policy_dir, self.location.model, self._seen, whole=whole
         )
-        return self._seen
+        return await asyncio.to_thread(self._signature.checked, self._seen)
 
     async def _compile(self, files: PolicyFiles, *, again: bool = False) -> None:
         """Activate or reject ``files``. If the store is unavailable, ``watch`` retries them.
@@ -226,6 +239,7 @@ class Activation(PolicyHolder):
             return
         try:
             await asyncio.to_thread(last_known_good.keep, self._state_dir, files)
+            await asyncio.to_thread(self._signature.keep, files)
         except OSError as error:
             _log.error("the last good policy could not be stored", error=error.strerror)
 
@@ -238,6 +252,9 @@ class Activation(PolicyHolder):
             _log.error("the stored last good policy is unusable", error=str(problem))
             return None
         if files is None:
+            return None
+        if objection := self._signature.objection_to_kept(files):
+            _log.error("the stored last good policy is not served", error=objection)
             return None
         compiled = await asyncio.to_thread(compile_policy, files, proof=ProofScope.START)
         if compiled.generation is None:

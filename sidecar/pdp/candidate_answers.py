@@ -81,6 +81,13 @@ class CandidateAnswers:
             raise RejectedGenerationError(_first_of(refusals))
         self.prepared = prepared
 
+    def prepared_for(self, terms: GenerationTerms) -> Prepared | None:
+        """Return the compiled generation of these terms, if it is ready here."""
+        found = self.prepared
+        if found is None or found.digest != terms.digest or self._objection(terms, found.generation.files):
+            return None
+        return found
+
     async def prepare(self, terms: GenerationTerms, like: Generation | None) -> Prepared:
         """Read and compile a generation of the store.
 

@@ -7,13 +7,13 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from sidecar.pdp.candidate_progress import CandidateProgress
 from sidecar.pdp.policy_holder import PolicyHolder
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.generation_records import ActiveRecord
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates, cause_of, unavailable_share
-from sidecar.store.policy_generations import PolicyState
 
 MAJORITY: Final = 0.5
 """Share of known users without decisions above which the sidecar is not ready (R49)."""
@@ -36,7 +36,7 @@ class StoredPolicy(Protocol):
 
     @property
     def record(self) -> ActiveRecord | None: ...
-    async def look(self) -> PolicyState: ...
+    async def candidate(self) -> CandidateProgress | None: ...
 
 
 class StatusReport(msgspec.Struct, frozen=True):
@@ -172,13 +172,10 @@ class Health:
     async def _candidate(self) -> dict[str, Any] | None:
         """Return the generation that is being applied, with the answer of each sidecar."""
         try:
-            found = await self.stored.look() if self.stored else None
+            found = await self.stored.candidate() if self.stored else None
         except StoreUnavailableError:
             return None
-        if found is None or found.candidate is None:
-            return None
-        marks = [{"id": mark.id, "state": mark.state, "reason": mark.reason} for mark in found.marks]
-        return {"generation": found.candidate.terms.id, "note": found.candidate.terms.note, "sidecars": marks}
+        return found.described() if found else None
 
     async def _fleet(self) -> list[dict[str, Any]]:
         try:

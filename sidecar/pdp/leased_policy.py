@@ -10,11 +10,12 @@ class LeasedPolicy:
 
     def __init__(self, policy: StorePolicy) -> None:
         self._policy = policy
+        self._clock = policy.monotonic
 
     @property
     def generation(self) -> Generation | None:
-        policy = self._policy
-        return policy.generation if policy.is_served else None
+        policy = self._policy  # read once or more per check: no further call than the clock's
+        return policy.generation if policy.verified and self._clock() < policy.lease.until else None
 
     @property
     def state(self) -> ActivationState:

@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.pdp.policy_signatures import SignatureCheck, read_signature
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation, content_hash
 from sidecar.policy.transfer.packing import MAX_BYTES, digest_of, pack
+from sidecar.policy.transfer.signature import SignatureError
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.sources.policy_location import PolicyLocation
 from sidecar.store.generation_records import GenerationTerms
 
 SEED_COUNTER: Final = 1
 """Counter of a seed: below that of every application, so a seed never replaces one that a sidecar remembers."""
+WAITING: Final = "no generation yet: the store has none, and the policy files cannot be used"
 SEED_NOTE: Final = "the policy files of the first sidecar"
 
 
@@ -25,8 +28,13 @@ class LocalGeneration:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def local_generation(location: PolicyLocation, sidecar: str) -> LocalGeneration | tuple[str, ...]:
-    """Return the generation of the local files, or the reasons why they make none."""
+def local_generation(
+    location: PolicyLocation, signatures: SignatureCheck, sidecar: str
+) -> LocalGeneration | tuple[str, ...]:
+    """Return the generation of the local files, or the reasons why they make none.
+
+    With keys, only signed files seed a store (R43).
+    """
     read = read_policy_files(location.policy_dir, location.model)
     compiled = compile_policy(read.files, problems=read.diagnostics, proof=ProofScope.START)
     generation = compiled.generation
@@ -35,7 +43,14 @@ def local_generation(location: PolicyLocation, sidecar: str) -> LocalGeneration 
     packed = pack(generation.files)
     if len(packed) > MAX_BYTES:
         return (f"the files have {len(packed):,} bytes: the store takes {MAX_BYTES:,}",)
-    terms = GenerationTerms(generation.id, digest_of(packed), SEED_COUNTER, by=sidecar, note=SEED_NOTE)
+    text, counter = "", SEED_COUNTER
+    if signatures.keys is not None:
+        try:
+            text = read_signature(location.policy_dir)
+            counter = signatures.manifest(text, generation.files).counter
+        except SignatureError as problem:
+            return (str(problem),)
+    terms = GenerationTerms(generation.id, digest_of(packed), counter, text, by=sidecar, note=SEED_NOTE)
     return LocalGeneration(terms, generation, compiled.diagnostics)
 
 

@@ -9,19 +9,22 @@ than that of the kept one, is reported and never served (R44).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from sidecar.pdp.candidate_answers import CandidateAnswers, Prepared, RejectedGenerationError
-from sidecar.pdp.kept_policy import load_kept, store_kept
+from sidecar.pdp.candidate_progress import CandidateProgress, progress_of
+from sidecar.pdp.kept_policy import load_kept, store_kept, went_back
 from sidecar.pdp.policy_holder import ActivationState, PolicyHolder
-from sidecar.pdp.policy_seed import local_generation, same_as_local
+from sidecar.pdp.policy_seed import WAITING, local_generation, same_as_local
+from sidecar.pdp.policy_signatures import SignatureCheck
+from sidecar.pdp.shadow_run import ShadowRun
 from sidecar.pdp.store_loop import repeat
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.transfer.packing import pack
 from sidecar.sources.policy_location import PolicyLocation
-from sidecar.store.generation_records import ActiveRecord, Candidate, GenerationTerms, switch_of
+from sidecar.store.generation_records import ActiveRecord, Candidate, switch_of
 from sidecar.store.integrity.feed_entries import FeedEntry, FeedReset
 from sidecar.store.live.record_cache import Lease
 from sidecar.store.policy_generations import GenerationFilesError, PolicyGenerations, PolicyState
@@ -33,19 +36,14 @@ FILES_SECONDS: Final = 30.0
 
 NO_CODE: Final = "the store's record of the active generation has no valid code: it was not written with this pepper"
 LOST: Final = "the store has lost its record of the active generation: run `sidecar policy apply`"
-WAITING: Final = "no generation yet: the store has none, and the policy files cannot be used"
 
 _log = logger("policy")
-
-
-def _no_objection(_terms: GenerationTerms, _files: Mapping[str, bytes]) -> str:
-    return ""
 
 
 class StorePolicy(PolicyHolder):
     """Active generation from the store. ``clock``: Unix seconds. ``monotonic``: the clock of the leases.
 
-    ``location``: the local files, which only seed an empty store. ``objection``: reason not to take files, or ''.
+    ``location``: the local files, which only seed an empty store. ``signatures``: keys that may sign.
     """
 
     def __init__(
@@ -57,18 +55,24 @@ class StorePolicy(PolicyHolder):
         state_dir: Path,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
-        objection: Callable[[GenerationTerms, Mapping[str, bytes]], str] = _no_objection,
+        signatures: SignatureCheck | None = None,
     ) -> None:
         super().__init__(location, clock)
         self._generations = generations
         self._pepper = pepper
         self._state_dir = state_dir
-        self._monotonic = monotonic
-        self._objection = objection
-        self._answers = CandidateAnswers(generations, pepper, gates=self._refusals, objection=objection)
-        self._lease = Lease()
+        self.monotonic = monotonic
+        self._signatures = signatures or SignatureCheck(None)
+        self._answers = CandidateAnswers(
+            generations, pepper, gates=self._refusals, objection=self._signatures.objection
+        )
+        self._floor = 0
+        self.shadow = ShadowRun(generations, clock)
+        self.lease = Lease()
+        """Lease of partition 0. Outside it nothing is served."""
         self._sidecar = ""
-        self._verified = False
+        self.verified = False
+        """True while no newer generation is known, and no switch can have been missed."""
         self._wanted: ActiveRecord | None = None
         self._era = 0
         self._changed = asyncio.Event()
@@ -86,15 +90,9 @@ class StorePolicy(PolicyHolder):
         """Warning about local files that differ; empty if they do not."""
 
     @property
-    def is_served(self) -> bool:
-        """Return whether the generation here decides: the lease lasts, and no newer one is known."""
-        return self._verified and self._monotonic() < self._lease.until
-
-    @property
     def floor(self) -> int:
         """Return the counter below which no record is taken."""
-        known = self.record or self._kept
-        return known.terms.counter if known else 0
+        return self.record.terms.counter if self.record else self._floor
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -103,26 +101,28 @@ class StorePolicy(PolicyHolder):
 
     def attach(self, sidecar: str, lease: Lease) -> None:
         """Set the id of this sidecar in the fleet, and the lease of partition 0."""
-        self._sidecar, self._lease = sidecar, lease
+        self._sidecar, self.lease = sidecar, lease
 
     async def start(self) -> None:
         """Take the kept generation, if there is one. It is served once the store confirms it."""
-        self._kept, files = await load_kept(self._state_dir, self._pepper)
-        if self._kept is None or files is None or self._objection(self._kept.terms, files):
+        kept = await load_kept(self._state_dir, self._pepper)
+        self._kept, self._floor = kept.record, kept.counter
+        if kept.record is None or kept.files is None or self._signatures.objection(kept.record.terms, kept.files):
             return
-        compiled = await asyncio.to_thread(compile_policy, files, proof=ProofScope.START)
+        compiled = await asyncio.to_thread(compile_policy, kept.files, proof=ProofScope.START)
         if compiled.generation is not None:
-            self.record = self._kept
+            self.record = kept.record
             self._activate(compiled.generation, compiled.diagnostics)
 
     async def reload(self) -> None:
         """Compare with the store and with the local files now (SIGHUP)."""
         self._compared = ""
+        self._signatures.reload()
         self._changed.set()
 
     async def watch(self) -> None:
         """Follow the store until cancelled."""
-        await repeat(self._look, self._changed, lambda: self._verified or bool(self.problem))
+        await repeat(self._look, self._changed, lambda: self.verified or bool(self.problem))
 
     async def answer(self) -> None:
         """Answer candidates until cancelled, beside `watch`: a compile takes seconds."""
@@ -141,14 +141,14 @@ class StorePolicy(PolicyHolder):
         self._era += 1
         if record.revision != change.n or not record.is_authentic(self._pepper):
             self._report(NO_CODE)
-        elif self.record is not None and not self.record.precedes(record):
+        elif not self._may_follow(record):
             self._report(self._behind(record))
-        elif self._holds(record):
-            self.record, self._wanted, self._verified = record, None, True
-        elif (prepared := self._answers.prepared) and prepared.digest == record.terms.digest:
+        elif self._holds(record) and not self._objection(record):
+            self.record, self._wanted, self.verified = record, None, True
+        elif (prepared := self._answers.prepared_for(record.terms)) is not None:
             self._switch(record, prepared)
         else:
-            self._wanted, self._verified = record, False
+            self._wanted, self.verified = record, False
 
     def on_heartbeat(self, partition: int, at: float) -> None:
         """No-op: the lease of partition 0 counts heartbeats."""
@@ -157,15 +157,15 @@ class StorePolicy(PolicyHolder):
         """Serve nothing until the store's record is read again: switches may have been missed."""
         if tail.partition == 0:
             self._era += 1
-            self._verified = False
+            self.verified = False
             self._changed.set()
 
     async def acknowledge(self, partition: int, n: int) -> None:
         """No-op: the fleet acknowledges, after every follower has applied the change."""
 
-    async def look(self) -> PolicyState:
-        """Return the state of the store. Raises StoreUnavailableError."""
-        return await self._generations.look()
+    async def candidate(self) -> CandidateProgress | None:
+        """Return the progress of the current application. Raises StoreUnavailableError."""
+        return await progress_of(self._generations)
 
     # Internals -------------------------------------------------------------------------------------------------------
 
@@ -180,7 +180,9 @@ class StorePolicy(PolicyHolder):
             await self._keep()
 
     async def _answer(self) -> None:
-        await self._answers.answer(self._candidate, self._sidecar, floor=self.floor, like=self.generation)
+        candidate, answers = self._candidate, self._answers
+        await answers.answer(candidate, self._sidecar, floor=self.floor, like=self.generation)
+        self.shadow.follow(candidate, answers.prepared_for(candidate.terms) if candidate else None)
 
     async def _follow(self, found: PolicyState, era: int) -> None:
         if not found.found and not found.applied and self._wanted is None:
@@ -190,34 +192,31 @@ class StorePolicy(PolicyHolder):
         if newest is None:
             self._report(problem)
         elif self._holds(newest):
-            problem = problem or await self._problem_of_files(newest)
+            objection = self._objection(newest)
+            problem = objection or problem or await self._problem_of_files(newest)
             if era == self._era:
-                self._confirm(newest, problem)
+                self._confirm(newest, problem, served=not objection)
         else:
             await self._load(newest, era)
 
     def _newest(self, found: PolicyState) -> tuple[ActiveRecord | None, str]:
         """Return the newest authentic record known here, and what is wrong with that of the store."""
-        newest = self.record if self._wanted is None else self._wanted
-        active = found.active
+        newest, active = self._wanted or self.record, found.active
         if active is None or not active.is_authentic(self._pepper):
             return newest, NO_CODE if found.found else LOST
-        floor = newest or self._kept
-        if floor is None or floor.precedes(active):
-            return active, ""
-        return newest, self._behind(active)
+        return (active, "") if self._may_follow(active) else (newest, self._behind(active))
 
-    def _behind(self, other: ActiveRecord) -> str:
-        kept = self._wanted or self.record or self._kept
-        its, mine = other.terms, kept.terms if kept else other.terms
-        return (
-            f"the store went back: its active generation {its.id} has counter {its.counter}, the one kept here "
-            f"({mine.id}) {mine.counter}: run `sidecar policy apply`"
-        )
+    def _may_follow(self, record: ActiveRecord) -> bool:
+        """Return whether the record is not older than what is known here (R44)."""
+        known = self._wanted or self.record or self._kept
+        return known.precedes(record) if known else record.terms.counter >= self._floor
+
+    def _behind(self, record: ActiveRecord) -> str:
+        return went_back(record.terms, self._wanted or self.record or self._kept, self._floor)
 
     async def _problem_of_files(self, record: ActiveRecord) -> str:
-        if self._monotonic() >= self._files_at + FILES_SECONDS:
-            self._files_at, self._files_problem = self._monotonic(), ""
+        if self.monotonic() >= self._files_at + FILES_SECONDS:
+            self._files_at, self._files_problem = self.monotonic(), ""
             try:
                 await self._generations.files(record.terms)
             except GenerationFilesError as problem:
@@ -226,7 +225,7 @@ class StorePolicy(PolicyHolder):
 
     async def _load(self, record: ActiveRecord, era: int) -> None:
         """Compile a generation that other sidecars serve. Until then nothing is served: this one is older."""
-        self._verified = False
+        self.verified = False
         try:
             prepared = await self._answers.prepare(record.terms, self.generation)
         except (RejectedGenerationError, GenerationFilesError) as problem:
@@ -243,14 +242,11 @@ class StorePolicy(PolicyHolder):
         if self.record is not None and self.generation is not None:
             terms, generation = self.record.terms, self.generation
         else:
-            found = await asyncio.to_thread(local_generation, self.location, self._sidecar)
+            found = await asyncio.to_thread(local_generation, self.location, self._signatures, self._sidecar)
             if isinstance(found, tuple):
                 self._report(f"{WAITING}: {found[0]}" if found else WAITING)
                 return
             terms, generation = found.terms, found.generation
-            if objection := self._objection(terms, generation.files):
-                self._report(f"{WAITING}: {objection}")
-                return
             self._answers.prepared = Prepared(terms.digest, generation, found.diagnostics)
         await self._generations.seed(terms, pack(generation.files), generation, sidecar=self._sidecar)
         self._changed.set()
@@ -261,8 +257,12 @@ class StorePolicy(PolicyHolder):
             self.record is not None and self.generation is not None and self.record.terms.digest == record.terms.digest
         )
 
-    def _confirm(self, record: ActiveRecord, problem: str) -> None:
-        self.record, self._wanted, self._verified = record, None, True
+    def _objection(self, record: ActiveRecord) -> str:
+        """Return the reason not to serve the generation here by this record; empty if there is none (R43)."""
+        return self._signatures.objection(record.terms, self.generation.files) if self.generation else ""
+
+    def _confirm(self, record: ActiveRecord, problem: str, *, served: bool) -> None:
+        self.record, self._wanted, self.verified = record, None, served
         if problem:
             self._report(problem)
         elif self.problem or self.state is not ActivationState.CURRENT:
@@ -272,7 +272,7 @@ class StorePolicy(PolicyHolder):
 
     def _switch(self, record: ActiveRecord, prepared: Prepared) -> None:
         """Make a compiled generation the active one: one assignment between two checks."""
-        self.record, self._wanted, self._verified, self.problem = record, None, True, ""
+        self.record, self._wanted, self.verified, self.problem = record, None, True, ""
         self._files_at = float("-inf")
         self._activate(prepared.generation, prepared.diagnostics)
         self._changed.set()

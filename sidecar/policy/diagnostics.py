@@ -36,7 +36,8 @@ class Severity(StrEnum):
 class DiagnosticCode(StrEnum):
     """Closed list of codes. policy/README.md explains meaning and remedy of each."""
 
-    # files
+    # files, and their signature
+    SIGNATURE = "signature"
     MISSING_FILE = "missing-file"
     EMPTY_FILE = "empty-file"
     TRUNCATED_FILE = "truncated-file"
@@ -121,7 +122,6 @@ class DiagnosticCode(StrEnum):
     ADMINISTRATOR_LOCKED_OUT = "administrator-locked-out"
     MEMBER_TOO_WIDE = "member-too-wide"
     ROLE_IN_USE = "role-in-use"
-    # model.conf
     MODEL_SYNTAX = "model-syntax"
     MODEL_SECTION = "model-section"
     MODEL_KEY = "model-key"

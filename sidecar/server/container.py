@@ -137,7 +137,7 @@ class Container:
             rejected=deps.metrics.store_url_rejected.set,
         )
         self.live.fleet.set_facts(keys=keys.keys.version)
-        deps.policy.attach(self.live)
+        deps.policy.attach(self.live, deps.recorder)
         self._pep_copies = PepCopies(deps.store, live=self.live.records.live)
         self._unlinked = UnlinkedSubjects(live=self.live.records.live, clock=since_boot)
         self.live.followers += [self._pep_copies, self._unlinked]
@@ -221,6 +221,7 @@ class Container:
             metrics=deps.metrics,
             recorder=deps.recorder,
             policy_history=PolicyHistory(store),
+            stored_policy=deps.policy.stored,
             previews=Previews(deps.shared),
         )
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from sidecar.config.parsers import PolicySource
 from sidecar.config.settings import Settings
@@ -11,13 +12,16 @@ from sidecar.pdp.activation import Activation
 from sidecar.pdp.health import HealthCheck
 from sidecar.pdp.leased_policy import LeasedPolicy
 from sidecar.pdp.policy_holder import PolicyHolder, ServedPolicy
+from sidecar.pdp.policy_signatures import SignatureCheck
 from sidecar.pdp.store_activation import StorePolicy
 from sidecar.server.clock import since_boot
 from sidecar.sources import last_known_good
+from sidecar.sources.policy_keys import PolicyKeysError
 from sidecar.sources.policy_location import PolicyLocation
 from sidecar.store.connection import Store
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.policy_generations import PolicyGenerations
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.opaque import Pepper
 
@@ -43,17 +47,20 @@ class StartedPolicy:
         """Run the gates on the generation of the files. Those of the store were accepted by every sidecar."""
         return self.files is None or await self.files.confirm(force=force)
 
-    def attach(self, live: RecordReplica) -> None:
-        """Follow the feed of partition 0, if the store has the policy."""
+    def attach(self, live: RecordReplica, recorder: CheckRecorder) -> None:
+        """Follow the feed of partition 0, if the store has the policy. ``recorder``: source of shadows."""
         if self.stored is not None:
             self.stored.attach(live.fleet.id, live.records.lease(0))
+            self.stored.shadow.attach(live.fleet.id, partial(setattr, recorder, "shadow"))
             live.followers.append(self.stored)
             live.fleet.set_facts(source=PolicySource.STORE.value)
 
     def work(self) -> Iterable[tuple[str, Work]]:
         """Return the tasks that follow the source."""
         if self.stored is not None:
-            return ("policy of the store", self.stored.watch), ("policy candidates", self.stored.answer)
+            policy = self.stored
+            follow = ("policy of the store", policy.watch), ("policy candidates", policy.answer)
+            return *follow, ("policy shadow", policy.shadow.run)
         return (("policy watch", self.files.watch),) if self.files is not None else ()
 
     @property
@@ -70,11 +77,24 @@ class StartedPolicy:
         return HealthCheck(True)
 
 
+def _signatures(settings: Settings) -> SignatureCheck:
+    try:
+        return SignatureCheck(settings.policy_keys)
+    except PolicyKeysError as problem:
+        raise PolicyStartError(f"sidecar: SIDECAR_POLICY_KEYS: {problem}") from None
+
+
 async def policy_of_files(settings: Settings, *, force: bool) -> StartedPolicy:
     """Start the policy of the local files. Raises PolicyStartError."""
     if settings.without_policy:
         await asyncio.to_thread(last_known_good.report_another, settings.state_dir, settings.policy_dir, settings.model)
-    policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
+    policy = Activation(
+        settings.policy_dir,
+        settings.model,
+        state_dir=settings.state_dir,
+        clock=time.time,
+        signatures=_signatures(settings),
+    )
     started = await policy.start(force=force)
     if started.generation is None:
         raise PolicyStartError(*(str(policy.location.shown(found)) for found in started.diagnostics))
@@ -92,6 +112,7 @@ async def policy_of_store(settings: Settings, store: Store, pepper: Pepper, *, f
         state_dir=settings.state_dir,
         clock=time.time,
         monotonic=since_boot,
+        signatures=_signatures(settings),
     )
     await policy.start()
     return StartedPolicy(policy, LeasedPolicy(policy), stored=policy)

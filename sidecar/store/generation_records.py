@@ -74,11 +74,13 @@ class ActiveRecord:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Generation that live sidecars are asked to compile. ``attempt``: random id of this application."""
+    """Generation for all live sidecars to compile. ``attempt``: random id of this application. ``shadow_until``: end of
+    its shadow, Unix milliseconds; 0 without one."""
 
     terms: GenerationTerms
     attempt: str
     code: str
+    shadow_until: int = 0
 
     def is_authentic(self, pepper: Pepper) -> bool:
         return compare_digest(self.code, self.terms.candidate_code(pepper, self.attempt))
@@ -126,7 +128,8 @@ def candidate_of(fields: Mapping[str, str]) -> Candidate | None:
     terms = _terms_of(fields)
     if terms is None or "attempt" not in fields:
         return None
-    return Candidate(terms, fields["attempt"], fields.get("code", ""))
+    shadow = fields.get("shadow", "")
+    return Candidate(terms, fields["attempt"], fields.get("code", ""), int(shadow) if shadow.isdecimal() else 0)
 
 
 def _terms_of(fields: Mapping[str, str]) -> GenerationTerms | None:

@@ -114,11 +114,17 @@ class PolicyGenerations:
             raise GenerationFilesError(f"the store's files of generation {terms.id} were changed")
         return files
 
-    async def store_candidate(self, terms: GenerationTerms, packed: bytes, *, seconds: float) -> Candidate:
-        """Store a candidate for all live sidecars to compile. It replaces an earlier one and ends after ``seconds``."""
+    async def store_candidate(
+        self, terms: GenerationTerms, packed: bytes, *, seconds: float, shadow: float = 0
+    ) -> Candidate:
+        """Store a candidate for all live sidecars to compile. It replaces an earlier one and ends after ``seconds``.
+
+        ``shadow``: seconds in which the sidecars count the decisions that it would change.
+        """
         attempt = self._store.request_id()
         candidate = Candidate(terms, attempt, terms.candidate_code(self._pepper, attempt))
-        words = {**terms.fields(), "attempt": attempt, "code": candidate.code, "ttl": str(round(seconds * 1000))}
+        times = {"ttl": str(round(seconds * 1000)), "shadow": str(round(shadow * 1000))}
+        words = {**terms.fields(), "attempt": attempt, "code": candidate.code, **times}
         await self._run("policy_candidate", words, packed)
         return candidate
 
@@ -131,6 +137,20 @@ class PolicyGenerations:
         """Write the answer of one sidecar."""
         mark = {"attempt": candidate.attempt, "id": candidate.terms.id, "state": state.value, "reason": reason}
         await self._store.change("HSET", f"{keys.policy()}:marks", sidecar, json.dumps(mark, ensure_ascii=False))
+
+    async def report_shadow(self, candidate: Candidate, sidecar: str, report: Mapping[str, Any]) -> None:
+        """Write what one sidecar has counted in the shadow of a candidate."""
+        text = json.dumps({"attempt": candidate.attempt, **report}, ensure_ascii=False)
+        await self._store.change("HSET", f"{keys.policy()}:shadow", sidecar, text)
+
+    async def shadow_reports(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
+        """Return the newest report of each sidecar in the shadow of a candidate."""
+        found = {}
+        for sidecar, text in await self._store.pairs("HGETALL", f"{keys.policy()}:shadow"):
+            report = json.loads(text)
+            if report.get("attempt") == candidate.attempt:
+                found[sidecar] = report
+        return found
 
     async def activate(
         self,

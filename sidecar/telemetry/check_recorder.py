@@ -7,7 +7,7 @@ one by one or with such a thread, 1.2 µs in batches. The thread of the `Decisio
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from math import inf
 from operator import sub
@@ -45,6 +45,7 @@ class LogEntryTemplate(msgspec.Struct, frozen=True, gc=False):
     counter: Count
     line: bytes
     allowed: bool
+    decision: Decision
 
 
 class CheckRecorder:
@@ -68,6 +69,8 @@ class CheckRecorder:
         self._credit = 0.0
         self._soon = call_soon
         self._kept: FifoCache[tuple[object, ...], LogEntryTemplate] = FifoCache(MAX_KEPT)
+        self.shadow: Callable[[Sequence[LogEntryTemplate]], None] | None = None
+        """Counter of the decisions that a candidate would change; None without one. Receives whole batches."""
         self._entries: list[Any] = []  # flat, four values per check: a tuple per check would double the cost
         metrics.before_scrape(self.flush)
 
@@ -93,7 +96,9 @@ class CheckRecorder:
         reported = self._kept.get(key)
         if reported is None:
             line = b"" if self._log is None else middle_of(endpoint, decision, self._allows)
-            reported = LogEntryTemplate(self._checks.counter(endpoint, decision, label), line, decision.allowed)
+            reported = LogEntryTemplate(
+                self._checks.counter(endpoint, decision, label), line, decision.allowed, decision
+            )
             if decision.section == label:  # else the name comes from the request: unbounded
                 self._kept.set(key, reported)
         return reported
@@ -123,6 +128,8 @@ class CheckRecorder:
         kinds, ids, started, ended = entries[0::4], entries[1::4], entries[2::4], entries[3::4]
         seconds = list(map(sub, ended, started))
         self._checks.count([reported.counter for reported in kinds], seconds)
+        if self.shadow is not None:
+            self.shadow(kinds)
         if self._log is None:
             return
         answers = zip(kinds, ids, ended, seconds, strict=True)

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from sidecar.cli.output import CliError
-from sidecar.cli.policy.application import Application, apply_to
+from sidecar.cli.policy.application import Application, Applied, apply_to
+from sidecar.cli.policy.shadow import Shadowed
+from sidecar.cli.policy.stored import stored_candidate
 from sidecar.store import keys
 from sidecar.store.generation_records import MarkState
 from sidecar.store.integrity.partition_state import PartitionStates
-from sidecar.store.live.fleet import Fleet
+from sidecar.store.live.fleet import Fleet, Revocation
+from sidecar.store.outcomes import Position
 from tests.memory_store import bare_store
 from tests.pdp.store_member import Member, without_proof
 from tests.store.generations_fixture import PEPPER, generation, registered
@@ -28,12 +31,17 @@ FOLLOWS = '{"source": "store"}'
 def operator(bare_store) -> Any:
     clock = time.monotonic
     fleet = Fleet(bare_store, None, id="cli", lease=0.1, clock=clock, states=PartitionStates(clock=clock))
-    fleet._longest = 0.0
+
+    async def applied(position: Position) -> Revocation:
+        """Return at once: the sidecars of these tests acknowledge nothing."""
+        return Revocation(True, 1, 0, position.n)
+
+    fleet.wait_applied = applied
     return SimpleNamespace(store=bare_store, pepper=PEPPER, people=SimpleNamespace(fleet=fleet))
 
 
 def application(name: str, **more: Any) -> Application:
-    return Application(generation(name), **{"note": "", "wait": 0.3, "without": frozenset(), **more})
+    return Application(generation(name), **{"note": "", "wait": 5.0, "without": frozenset(), **more})
 
 
 class Answering:
@@ -43,6 +51,7 @@ class Answering:
         self.store = store
         self.applying = Member.generations_of(store)
         self.reasons: dict[str, str | None] = {}
+        self.answered, self.clock = "", 0.0
 
     async def join(self, name: str, reason: str | None = "", told: str = FOLLOWS) -> None:
         """``reason``: of a rejection; empty: ready; None: it never answers."""
@@ -56,12 +65,18 @@ class Answering:
                 if candidate is not None and reason is not None:
                     state = MarkState.REJECTED if reason else MarkState.READY
                     await self.applying.mark(candidate, name, state, reason)
+            attempt = candidate.attempt if candidate is not None else ""
+            if attempt and attempt == self.answered:
+                self.clock += 2.0  # all have answered that ever will
+            self.answered = attempt
             await asyncio.sleep(0.02)
 
 
 @pytest.fixture
-async def fleet(bare_store) -> AsyncIterator[Answering]:
+async def fleet(bare_store, monkeypatch) -> AsyncIterator[Answering]:
     answering = Answering(bare_store)
+    now = SimpleNamespace(monotonic=lambda: answering.clock, time_ns=time.time_ns)
+    monkeypatch.setattr("sidecar.cli.policy.application.time", now)
     task = asyncio.create_task(answering.run())
     yield answering
     task.cancel()
@@ -103,7 +118,7 @@ async def test_R42_each_blocker_is_named_with_its_reason(operator, fleet, bare_s
     await bare_store.change("ZADD", keys.sidecars(0), (time.time() - 9) * 1000, "frozen")
     message = await refusal(operator, application("a"))
     assert "small rejects it" in message
-    assert "deaf has not answered within 0.3 s" in message
+    assert "deaf has not answered within 5 s" in message
     assert "frozen is silent for" in message
     assert "--without frozen passes it by" in message
 
@@ -193,3 +208,55 @@ async def test_a_real_follower_accepts_and_switches(operator, bare_store, clock,
 async def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.01)
+
+
+# -- shadow ------------------------------------------------------------------------------------------------------------
+
+
+def shadow_report(*changes: list[Any], unclear: int = 0, done: bool = True) -> dict[str, Any]:
+    return {"decisions": 9, "unclear": unclear, "more": 0, "changes": list(changes), "done": done}
+
+
+async def reporting(fleet: Answering, name: str, report: dict[str, Any]) -> None:
+    while (candidate := (await fleet.applying.look()).candidate) is None:
+        await asyncio.sleep(0.01)
+    await fleet.applying.report_shadow(candidate, name, report)
+
+
+CHANGE = ["acc_a", "marketer", "billing", "view", True, 3, ["usr_a"]]
+
+
+async def test_a_shadow_ends_without_a_switch(operator, fleet) -> None:
+    await fleet.join("one")
+    asked = application("a", shadow=0.2, note="try")
+    done, _ = await asyncio.gather(apply_to(operator, asked), reporting(fleet, "one", shadow_report(CHANGE)))
+    assert isinstance(done, Shadowed)
+    assert (done.total.changed, done.is_unchanged) == (3, False)
+    found = await fleet.applying.look()
+    assert found.active is None
+    assert found.candidate.terms.id == done.generation, "kept for `policy apply GENERATION`"
+    assert (await stored_candidate(operator, done.generation[:8]))[0].note == "try"
+
+
+@pytest.mark.parametrize(
+    ("report", "switches"),
+    [(shadow_report(), True), (shadow_report(CHANGE), False), (shadow_report(unclear=1), False)],
+)
+async def test_only_an_unchanged_shadow_switches(operator, fleet, report, switches) -> None:
+    await fleet.join("one")
+    asked = application("a", shadow=0.2, switch_if_unchanged=True)
+    done, _ = await asyncio.gather(apply_to(operator, asked), reporting(fleet, "one", report))
+    assert isinstance(done, Applied) is switches
+    assert ((await fleet.applying.look()).active is not None) is switches
+
+
+async def test_R42_a_shadow_without_a_report_is_not_unchanged(operator, fleet, monkeypatch) -> None:
+    from sidecar.cli.policy import shadow as module
+
+    monkeypatch.setattr(module, "LATE_SECONDS", 0.1)
+    await fleet.join("one")
+    await fleet.join("two")
+    asked = application("a", shadow=0.2, switch_if_unchanged=True)
+    done, _ = await asyncio.gather(apply_to(operator, asked), reporting(fleet, "one", shadow_report()))
+    assert isinstance(done, Shadowed)
+    assert done.silent == ("two",)

@@ -41,6 +41,7 @@ class Member:
             state_dir=state,
             clock=clock.time,
             monotonic=clock.monotonic,
+            signatures=more.pop("signatures", None),
         )
         self.served = LeasedPolicy(self.policy)
         self.lease = Lease(until=clock.monotonic() + 1000)

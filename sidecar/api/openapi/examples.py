@@ -187,6 +187,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "generation": GENERATION,
         "permissions": [{**_TITLED, **_DECIDED}],
     },
+    "PolicyShadow": {"candidate": GENERATION, "ready": 2, "sidecars": 3, "until": WHEN, "changes": []},
     "Preview": {
         "generation": GENERATION,
         "valid": True,

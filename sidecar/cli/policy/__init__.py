@@ -32,6 +32,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "apply": ("sidecar.cli.policy.apply:apply", "Apply the files to all sidecars at one moment."),
     "history": ("sidecar.cli.policy.history:history", "List the generations that were applied to the store."),
     "export": ("sidecar.cli.policy.export:export", "Write the files of an earlier generation into a directory."),
+    "keygen": ("sidecar.cli.policy.keygen:keygen", "Make a key that signs policies."),
+    "sign": ("sidecar.cli.policy.keygen:sign", "Sign the files with a key: policy.sig beside them."),
     "usage": ("sidecar.cli.policy.usage:usage", "Report rights that no user needed, by decision logs."),
     "replay": ("sidecar.cli.policy.replay:replay", "Replay a decision log: which decisions would differ?"),
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.cli.output import answer_no
+from sidecar.cli.policy.shadow import Shadowed, require_current, shadowed
 from sidecar.config.parsers import PolicySource
 from sidecar.policy.generation import Generation
 from sidecar.policy.transfer.packing import MAX_BYTES, digest_of, pack
@@ -27,18 +28,25 @@ from sidecar.store.role_holders import RoleHolders
 INTERVAL: Final = 0.05
 SPARE_SECONDS: Final = 60.0
 """Life of a candidate beyond the wait: an interrupted command leaves it for no longer."""
+SHADOW_KEPT_SECONDS: Final = 86_400.0
+"""Time after a shadow in which `policy apply GENERATION` finds its candidate."""
 MAX_NOTE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Generation to apply. ``wait``: seconds for the sidecars. ``without``: silent sidecars to pass by."""
+    """Generation to apply. ``wait``: seconds for the sidecars. ``without``: silent sidecars to pass by.
+
+    ``shadow``: seconds of a shadow before; then only ``switch_if_unchanged`` switches.
+    """
 
     generation: Generation
     note: str
     wait: float
     without: frozenset[str]
     signature: str = ""
+    shadow: float = 0
+    switch_if_unchanged: bool = False
     counter: int = 0
     """Counter of the signature; 0 without one: the time, or one above that of the active generation."""
 
@@ -55,8 +63,9 @@ class Applied:
     effect: Revocation
 
 
-async def apply_to(operator: AdminContext, application: Application) -> Applied:
-    """Apply a generation. Raises CliError when it does not come into force; then nothing has changed."""
+async def apply_to(operator: AdminContext, application: Application) -> Applied | Shadowed:
+    """Apply a generation, or end with its shadow. Raises CliError when it does not come into force; then nothing has
+    changed."""
     generations = PolicyGenerations(operator.store, operator.pepper)
     packed = pack(application.generation.files)
     if len(packed) > MAX_BYTES:
@@ -65,15 +74,22 @@ async def apply_to(operator: AdminContext, application: Application) -> Applied:
     unheld = await _unheld_roles(operator, application.generation)
     active = (await generations.look()).active
     terms = _terms(application, packed, active.terms.counter if active else 0)
-    seconds = application.wait + SPARE_SECONDS
-    candidate = await generations.store_candidate(terms, packed, seconds=seconds)
-    done: Activated | None = None
+    kept = SHADOW_KEPT_SECONDS if application.shadow else SPARE_SECONDS
+    seconds = application.wait + application.shadow + kept
+    candidate = await generations.store_candidate(terms, packed, seconds=seconds, shadow=application.shadow)
+    done: Activated | Shadowed | None = None
     try:
-        done = await _switched(generations, candidate, application, unheld)
+        if application.shadow:
+            await _all_ready(generations, candidate, application)
+            done = await shadowed(generations, candidate)
+        if done is None or (application.switch_if_unchanged and done.is_unchanged):
+            done = await _switched(generations, candidate, application, unheld)
     finally:
         if done is None:
             with suppress(StoreUnavailableError):  # it expires by itself
                 await generations.withdraw(candidate)
+    if isinstance(done, Shadowed):
+        return done
     effect = await operator.people.fleet.wait_applied(done.position)
     before = active.terms.id if active else ""
     return Applied(terms.id, before, done.position.n, effect.sidecars, done.passed, effect)
@@ -125,22 +141,29 @@ async def _switched(
     """Wait for every answer, then switch. Raises CliError."""
     end = time.monotonic() + application.wait
     while True:
+        await _all_ready(generations, candidate, application)
+        done = await generations.activate(
+            candidate, application.generation, without=application.without, unheld=unheld, by=candidate.terms.by
+        )
+        if isinstance(done, Activated):
+            return done
+        _require_retriable(done)
+        if time.monotonic() >= end:
+            raise answer_no("; ".join(_blockers(done.marks, application)) + ": nothing was changed")
+        await asyncio.sleep(INTERVAL)
+
+
+async def _all_ready(generations: PolicyGenerations, candidate: Candidate, application: Application) -> None:
+    """Wait until every sidecar is ready or passed by. Raises CliError at the end of the wait, and for a rejection."""
+    end = time.monotonic() + application.wait
+    while True:
         found = await generations.look(application.without)
-        if found.candidate is None or found.candidate.attempt != candidate.attempt:
-            raise answer_no("another application replaced this one: nothing was changed; run the command again")
-        marks = found.marks
-        if all(mark.state in {MarkState.READY, MarkState.PASSED} for mark in marks):
-            done = await generations.activate(
-                candidate, application.generation, without=application.without, unheld=unheld, by=candidate.terms.by
-            )
-            if isinstance(done, Activated):
-                return done
-            marks = done.marks or marks
-            _require_retriable(done)
-        rejected = any(mark.state is MarkState.REJECTED for mark in marks)
-        waiting = any(mark.state is MarkState.WAITING for mark in marks)
-        if time.monotonic() >= end or (rejected and not waiting):
-            raise answer_no("; ".join(_blockers(marks, application)) + ": nothing was changed")
+        require_current(found, candidate)
+        states = {mark.state for mark in found.marks}
+        if MarkState.READY in states and states <= {MarkState.READY, MarkState.PASSED}:
+            return
+        if time.monotonic() >= end or (MarkState.REJECTED in states and MarkState.WAITING not in states):
+            raise answer_no("; ".join(_blockers(found.marks, application)) + ": nothing was changed")
         await asyncio.sleep(INTERVAL)
 
 

@@ -16,17 +16,8 @@ from sidecar.cli.output import NO, OK, json_option, print_error, print_json, pri
 from sidecar.cli.policy.decision_logs import reject_packed
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
 from sidecar.domain.decision import KnownFacts, Reason
-from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
-from sidecar.policy.needs.logged import are_met
-
-OF_NEEDS = {Reason.STEP_UP_REQUIRED, Reason.CONDITION_UNMET}
-"""Reasons of needs, in cells that a rule allowed. The log holds the known facts, in coarse form."""
-
-OF_THE_POLICY = OF_NEEDS | {
-    *(Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION)
-}
-"""Reasons of the decision table and of needs. All others (tokens, paths, outages) do not depend on the rules."""
+from sidecar.policy.usage.replayed import OF_THE_POLICY, replayed
 
 OF_ROUTES = {Reason.PUBLIC, Reason.UNMATCHED_PATH, Reason.AMBIGUOUS_PATH, Reason.NOT_YOURS}
 """Reasons of the routes. They depend on path and method, and a decision log holds neither."""
@@ -170,9 +161,10 @@ def _replay(record: dict[str, object], generation: Generation, result: Replay) -
     if not (isinstance(role, str) and isinstance(section, str) and isinstance(action, str) and role):
         return False
     result.replayed += 1
-    opened = not decided and reason not in OF_NEEDS  # a rule that is new opens the cell, with or without needs
     cell = (role, section, action)
-    now = decide(generation, *cell).allowed if opened else _now(record, generation, cell, decided=decided)
+    now = replayed(
+        generation, cell, reason=Reason(reason), decided=decided, by=record.get("generation"), facts=_facts(record)
+    )
     if now is None:
         result.unclear += 1
     if now is None or now is decided:
@@ -186,20 +178,11 @@ def _replay(record: dict[str, object], generation: Generation, result: Replay) -
     return True
 
 
-def _now(
-    record: dict[str, object], generation: Generation, cell: tuple[str, str, str], *, decided: bool
-) -> bool | None:
-    """Return the decision of the current files. None: the logged facts say too little about the needs."""
-    if not decide(generation, *cell).allowed:
-        return False
-    lines = generation.needs.lines_of(*cell)
-    if lines and record.get("generation") == generation.id:
-        return decided
+def _facts(record: dict[str, object]) -> KnownFacts | None:
     try:
-        facts = msgspec.convert(record.get("classes"), KnownFacts | None)
+        return msgspec.convert(record.get("classes"), KnownFacts | None)
     except msgspec.ValidationError:
-        facts = None
-    return are_met(generation.needs, lines, facts)
+        return None
 
 
 def _words(change: ChangedDecision) -> tuple[str, str]:

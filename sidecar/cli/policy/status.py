@@ -129,6 +129,10 @@ def _say(found: FleetPolicyStatus, location: PolicyLocation) -> None:
     if candidate:
         click.echo(f"\ncandidate {candidate['generation']}")
         print_table(("sidecar", "answer", "reason"), [tuple(mark.values()) for mark in candidate["sidecars"]])
+        if shadow := candidate.get("shadow"):
+            columns = ("role", "section", "action", "from", "to", "times")
+            print_table(columns, [[one[name] for name in columns] for one in shadow["changes"]])
+            click.echo(f"{shadow['decisions']} decisions in the shadow, {shadow['changed']} would change")
     for one in found.report["diagnostics"]:
         where = f"{location.name_of(one['file'])}:{one['line']}:{one['column']}: {one['code']}"
         hint = f" ({location.text(one['hint'])})" if one["hint"] else ""

@@ -1,13 +1,14 @@
 """Generations in the store, as verbs name them: by id, or by at least its first 8 digits."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from sidecar.cli.output import answer_no
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.server.admin_context import AdminContext
-from sidecar.store.generation_records import ActiveRecord
+from sidecar.store.generation_records import ActiveRecord, GenerationTerms
 from sidecar.store.policy_generations import GenerationFilesError, PolicyGenerations
 
 
@@ -34,13 +35,24 @@ async def stored_files(operator: AdminContext, name: str) -> tuple[ActiveRecord,
     return found[0], files
 
 
-async def stored_generation(operator: AdminContext, name: str) -> Generation:
-    """Return a generation that was active, compiled by this version. Raises CliError."""
-    record, files = await stored_files(operator, name)
+async def stored_candidate(operator: AdminContext, name: str) -> tuple[GenerationTerms, dict[str, bytes]] | None:
+    """Return the candidate with this name, such as that of a shadow, and its files; None if it is another one."""
+    generations = PolicyGenerations(operator.store, operator.pepper)
+    candidate = (await generations.look()).candidate
+    if candidate is None or not candidate.is_authentic(operator.pepper) or not candidate.terms.id.startswith(name):
+        return None
+    try:
+        return candidate.terms, await generations.files(candidate.terms)
+    except GenerationFilesError as problem:
+        raise answer_no(str(problem)) from None
+
+
+def compiled_here(terms: GenerationTerms, files: Mapping[str, bytes]) -> Generation:
+    """Return a generation of the store, compiled by this version. Raises CliError."""
     compiled = compile_policy(files, proof=ProofScope.START)
     if compiled.generation is None:
         first = next(found for found in compiled.diagnostics if found.is_error)
-        raise answer_no(f"generation {record.terms.id} does not compile with this version: {first}")
+        raise answer_no(f"generation {terms.id} does not compile with this version: {first}")
     return compiled.generation
 
 

@@ -59,5 +59,5 @@ if not code then return cjson.encode({ o = 'moved' }) end
 switch(candidate, n, code)
 record_generation({ generation = A.id, revision = int(n), by = candidate.by, note = candidate.note,
   counter = candidate.counter, without = #passed > 0 and table.concat(passed, ' ') or nil })
-redis.call('DEL', SEEN .. ':candidate', SEEN .. ':marks')
+redis.call('DEL', SEEN .. ':candidate', SEEN .. ':marks', SEEN .. ':shadow')
 return remember({ o = 'active', n = int(n), passed = #passed > 0 and passed or nil })

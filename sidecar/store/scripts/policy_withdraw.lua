@@ -4,5 +4,5 @@ local home = SEEN .. ':candidate'
 local its = redis.call('HMGET', home, 'id', 'attempt')
 if its[2] ~= A.attempt then return cjson.encode({ o = 'another' }) end
 drop_files(its[1])
-redis.call('DEL', home, SEEN .. ':marks')
+redis.call('DEL', home, SEEN .. ':marks', SEEN .. ':shadow')
 return cjson.encode({ o = 'withdrawn' })
