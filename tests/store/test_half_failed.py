@@ -20,13 +20,18 @@ WRITES = re.compile(r"'(SET|DEL|INCR|P?EXPIRE(AT)?|H(SET|SETNX|DEL|INCRBY)|S(ADD
 
 def writing() -> list[str]:
     """Scripts that write: by a command of their own, or through a function of the prelude."""
-    through = ("publish(", "remember(", "audit(", "settle_admin(", "end_session")
+    through = ("publish(", "remember(", "audit(", "settle_admin(", "end_session", "switch(", "keep_files(")
     found = []
     for name in names():
-        body = script(name).text.removeprefix(_prelude())
+        body = script(name).text.removeprefix(_prelude()).removeprefix(_generations())
         if WRITES.search(body) or any(word in body for word in through):
             found.append(name)
     return found
+
+
+def _generations() -> str:
+    """Return the prelude of the scripts about generations, which one read-only script has too."""
+    return script("policy_look").text.partition("-- standalone")[0]
 
 
 def _prelude() -> str:

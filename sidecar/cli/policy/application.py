@@ -77,22 +77,26 @@ async def apply_to(operator: AdminContext, application: Application) -> Applied 
     kept = SHADOW_KEPT_SECONDS if application.shadow else SPARE_SECONDS
     seconds = application.wait + application.shadow + kept
     candidate = await generations.store_candidate(terms, packed, seconds=seconds, shadow=application.shadow)
-    done: Activated | Shadowed | None = None
+    shadow: Shadowed | None = None
+    done: Activated | None = None
     try:
         if application.shadow:
-            await _all_ready(generations, candidate, application)
-            done = await shadowed(generations, candidate)
-        if done is None or (application.switch_if_unchanged and done.is_unchanged):
-            done = await _switched(generations, candidate, application, unheld)
+            shadow = await _shadow(generations, candidate, application)
+        if shadow is not None and not (application.switch_if_unchanged and shadow.is_unchanged):
+            return shadow
+        done = await _switched(generations, candidate, application, unheld)
     finally:
-        if done is None:
+        if done is None and shadow is None:
             with suppress(StoreUnavailableError):  # it expires by itself
                 await generations.withdraw(candidate)
-    if isinstance(done, Shadowed):
-        return done
     effect = await operator.people.fleet.wait_applied(done.position)
     before = active.terms.id if active else ""
     return Applied(terms.id, before, done.position.n, effect.sidecars, done.passed, effect)
+
+
+async def _shadow(generations: PolicyGenerations, candidate: Candidate, application: Application) -> Shadowed:
+    await _all_ready(generations, candidate, application)
+    return await shadowed(generations, candidate)
 
 
 def _terms(application: Application, packed: bytes, active: int) -> GenerationTerms:
