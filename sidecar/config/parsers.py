@@ -58,13 +58,7 @@ Address = TcpAddress | UnixAddress
 
 
 LogLevel = StrEnum("LogLevel", ["DEBUG", "INFO", "WARNING", "ERROR"])
-
-
-class PolicySource(StrEnum):
-    """Source of the active policy: the files of this sidecar, or the store of all sidecars."""
-
-    FILES = "files"
-    STORE = "store"
+PolicySource = StrEnum("PolicySource", ["FILES", "STORE"])
 
 
 class LogFormat(StrEnum):

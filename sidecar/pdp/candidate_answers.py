@@ -12,7 +12,7 @@ from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import PolicyFiles
 from sidecar.store.connection import StoreUnavailableError
-from sidecar.store.generation_records import Candidate, GenerationTerms, MarkState
+from sidecar.store.generation_records import GenerationTerms, MarkState, PolicyCandidate
 from sidecar.store.policy_generations import GenerationFilesError, PolicyGenerations
 from sidecar.telemetry.app_log import logger
 from sidecar.tokens.opaque import Pepper
@@ -56,7 +56,9 @@ class CandidateAnswers:
         self.prepared: Prepared | None = None
         """Generation that a switch can activate without waiting."""
 
-    async def answer(self, candidate: Candidate | None, sidecar: str, *, floor: int, like: Generation | None) -> None:
+    async def answer(
+        self, candidate: PolicyCandidate | None, sidecar: str, *, floor: int, like: Generation | None
+    ) -> None:
         """Answer a new candidate. ``floor``: counter of the active generation. Raises StoreUnavailableError."""
         if candidate is None or candidate.attempt == self._answered:
             return
@@ -69,7 +71,7 @@ class CandidateAnswers:
         await self._generations.mark(candidate, sidecar, state, reason)
         self._answered = candidate.attempt
 
-    async def _accept(self, candidate: Candidate, floor: int, like: Generation | None) -> None:
+    async def _accept(self, candidate: PolicyCandidate, floor: int, like: Generation | None) -> None:
         terms = candidate.terms
         if not candidate.is_authentic(self._pepper):
             raise RejectedGenerationError("the candidate was not stored with this pepper")

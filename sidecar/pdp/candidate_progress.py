@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.pdp.shadow import ShadowTotal, total_of
-from sidecar.store.generation_records import Candidate, MarkState, SidecarMark
+from sidecar.store.generation_records import MarkState, PolicyCandidate, SidecarMark
 from sidecar.store.policy_generations import PolicyGenerations
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateProgress:
-    """Candidate with the answers and the shadow reports, by sidecar."""
+    """PolicyCandidate with the answers and the shadow reports, by sidecar."""
 
-    candidate: Candidate
+    candidate: PolicyCandidate
     marks: tuple[SidecarMark, ...]
     reports: Mapping[str, Mapping[str, Any]]
 

@@ -7,7 +7,7 @@ from typing import Final
 from sidecar.pdp.candidate_answers import Prepared
 from sidecar.pdp.shadow import ShadowCounts
 from sidecar.store.connection import StoreUnavailableError
-from sidecar.store.generation_records import Candidate
+from sidecar.store.generation_records import PolicyCandidate
 from sidecar.store.policy_generations import PolicyGenerations
 from sidecar.telemetry.check_recorder import LogEntryTemplate
 
@@ -22,13 +22,13 @@ class ShadowRun:
     def __init__(self, generations: PolicyGenerations, clock: Callable[[], float]) -> None:
         self._generations = generations
         self._clock = clock
-        self._candidate: Candidate | None = None
+        self._candidate: PolicyCandidate | None = None
         self._counts: ShadowCounts | None = None
         self._done = ""
         self._sidecar = ""
         self._use: Callable[[Hook | None], None] = lambda _hook: None
 
-    def follow(self, candidate: Candidate | None, prepared: Prepared | None) -> None:
+    def follow(self, candidate: PolicyCandidate | None, prepared: Prepared | None) -> None:
         """Begin the shadow of a candidate that is ready here, or end that of another one."""
         current = candidate.attempt if candidate else ""
         if self._candidate is not None and self._candidate.attempt != current:

@@ -24,7 +24,7 @@ from sidecar.pdp.store_loop import repeat
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.transfer.packing import pack
 from sidecar.sources.policy_location import PolicyLocation
-from sidecar.store.generation_records import ActiveRecord, Candidate, switch_of
+from sidecar.store.generation_records import ActiveRecord, PolicyCandidate, switch_of
 from sidecar.store.integrity.feed_entries import FeedEntry, FeedReset
 from sidecar.store.live.record_cache import Lease
 from sidecar.store.policy_generations import GenerationFilesError, PolicyGenerations, PolicyState
@@ -77,7 +77,7 @@ class StorePolicy(PolicyHolder):
         self._era = 0
         self._changed = asyncio.Event()
         self._candidate_read = asyncio.Event()
-        self._candidate: Candidate | None = None
+        self._candidate: PolicyCandidate | None = None
         self._files_at = float("-inf")
         self._files_problem = ""
         self._kept: ActiveRecord | None = None

@@ -198,31 +198,34 @@ class Container:
             pep_keys=PepKeys(self._pep_copies, deps.keys.pepper, clock=time.time, monotonic=since_boot),
             subjects=Subjects(Users(store), records, normalise=emails.normalise, is_mailbox=emails.is_mailbox),
             revisions=RevisionChecker(store, records, clock=since_boot),
-            health=Health(
-                version=__version__,
-                policy=deps.policy.holder,
-                policy_check=deps.policy.check,
-                stored=deps.policy.stored,
-                states=self.live.states,
-                lags=records.lags,
-                known_users=records.known_users,
-                restoring=lambda: self.live.fleet.restoring,
-                warnings=lambda: (
-                    *self.live.watch.warnings,
-                    *deps.policy.warnings,
-                    *self.network_warnings.of(deps.policy.holder),
-                    *self.undeclared_roles.warnings,
-                ),
-                fleet=self.live.fleet.members,
-                lease=deps.settings.lease,
-                store_address=store_place(deps.settings),
-                clock=time.time,
-            ),
+            health=self._health(deps),
             metrics=deps.metrics,
             recorder=deps.recorder,
             policy_history=PolicyHistory(store),
             stored_policy=deps.policy.stored,
             previews=Previews(deps.shared),
+        )
+
+    def _health(self, deps: Dependencies) -> Health:
+        return Health(
+            version=__version__,
+            policy=deps.policy.holder,
+            policy_check=deps.policy.check,
+            stored=deps.policy.stored,
+            states=self.live.states,
+            lags=self.live.records.lags,
+            known_users=self.live.records.known_users,
+            restoring=lambda: self.live.fleet.restoring,
+            warnings=lambda: (
+                *self.live.watch.warnings,
+                *deps.policy.warnings,
+                *self.network_warnings.of(deps.policy.holder),
+                *self.undeclared_roles.warnings,
+            ),
+            fleet=self.live.fleet.members,
+            lease=deps.settings.lease,
+            store_address=store_place(deps.settings),
+            clock=time.time,
         )
 
     def _use_keys(self, keys: LoadedKeys) -> None:

@@ -73,7 +73,7 @@ class ActiveRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PolicyCandidate:
     """Generation for all live sidecars to compile. ``attempt``: random id of this application. ``shadow_until``: end of
     its shadow, Unix milliseconds; 0 without one."""
 
@@ -123,13 +123,13 @@ def switch_of(fields: Mapping[str, str]) -> ActiveRecord | None:
     return active_of({names.get(name, name): value for name, value in fields.items() if name != "t"})
 
 
-def candidate_of(fields: Mapping[str, str]) -> Candidate | None:
+def candidate_of(fields: Mapping[str, str]) -> PolicyCandidate | None:
     """Return the candidate of stored fields; None for fields of no candidate."""
     terms = _terms_of(fields)
     if terms is None or "attempt" not in fields:
         return None
     shadow = fields.get("shadow", "")
-    return Candidate(terms, fields["attempt"], fields.get("code", ""), int(shadow) if shadow.isdecimal() else 0)
+    return PolicyCandidate(terms, fields["attempt"], fields.get("code", ""), int(shadow) if shadow.isdecimal() else 0)
 
 
 def _terms_of(fields: Mapping[str, str]) -> GenerationTerms | None:

@@ -17,9 +17,9 @@ from sidecar.store.codec import integer, items, pairs
 from sidecar.store.connection import Store
 from sidecar.store.generation_records import (
     ActiveRecord,
-    Candidate,
     GenerationTerms,
     MarkState,
+    PolicyCandidate,
     SidecarMark,
     active_of,
     candidate_of,
@@ -52,7 +52,7 @@ class PolicyState:
 
     active: ActiveRecord | None
     found: bool
-    candidate: Candidate | None
+    candidate: PolicyCandidate | None
     marks: tuple[SidecarMark, ...]
     revision: int
     applied: int
@@ -116,34 +116,34 @@ class PolicyGenerations:
 
     async def store_candidate(
         self, terms: GenerationTerms, packed: bytes, *, seconds: float, shadow: float = 0
-    ) -> Candidate:
+    ) -> PolicyCandidate:
         """Store a candidate for all live sidecars to compile. It replaces an earlier one and ends after ``seconds``.
 
         ``shadow``: seconds in which the sidecars count the decisions that it would change.
         """
         attempt = self._store.request_id()
-        candidate = Candidate(terms, attempt, terms.candidate_code(self._pepper, attempt))
+        candidate = PolicyCandidate(terms, attempt, terms.candidate_code(self._pepper, attempt))
         times = {"ttl": str(round(seconds * 1000)), "shadow": str(round(shadow * 1000))}
         words = {**terms.fields(), "attempt": attempt, "code": candidate.code, **times}
         await self._run("policy_candidate", words, packed)
         return candidate
 
-    async def withdraw(self, candidate: Candidate) -> None:
+    async def withdraw(self, candidate: PolicyCandidate) -> None:
         """Remove a candidate that was not activated."""
         words = {"attempt": candidate.attempt}
         await self._store.run("policy_withdraw", _keys(), words, write=True)
 
-    async def mark(self, candidate: Candidate, sidecar: str, state: MarkState, reason: str = "") -> None:
+    async def mark(self, candidate: PolicyCandidate, sidecar: str, state: MarkState, reason: str = "") -> None:
         """Write the answer of one sidecar."""
         mark = {"attempt": candidate.attempt, "id": candidate.terms.id, "state": state.value, "reason": reason}
         await self._store.change("HSET", f"{keys.policy()}:marks", sidecar, json.dumps(mark, ensure_ascii=False))
 
-    async def report_shadow(self, candidate: Candidate, sidecar: str, report: Mapping[str, Any]) -> None:
+    async def report_shadow(self, candidate: PolicyCandidate, sidecar: str, report: Mapping[str, Any]) -> None:
         """Write what one sidecar has counted in the shadow of a candidate."""
         text = json.dumps({"attempt": candidate.attempt, **report}, ensure_ascii=False)
         await self._store.change("HSET", f"{keys.policy()}:shadow", sidecar, text)
 
-    async def shadow_reports(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
+    async def shadow_reports(self, candidate: PolicyCandidate) -> dict[str, dict[str, Any]]:
         """Return the newest report of each sidecar in the shadow of a candidate."""
         found = {}
         for sidecar, text in await self._store.pairs("HGETALL", f"{keys.policy()}:shadow"):
@@ -154,7 +154,7 @@ class PolicyGenerations:
 
     async def activate(
         self,
-        candidate: Candidate,
+        candidate: PolicyCandidate,
         generation: Generation,
         *,
         without: Collection[str] = (),

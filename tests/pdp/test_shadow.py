@@ -17,7 +17,7 @@ from sidecar.pdp.shadow_run import ShadowRun
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
-from sidecar.store.generation_records import Candidate, MarkState, SidecarMark
+from sidecar.store.generation_records import MarkState, PolicyCandidate, SidecarMark
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from tests.memory_store import bare_store
@@ -122,7 +122,7 @@ async def test_R45_the_api_shows_the_counts_of_the_readers_account() -> None:
     changes = [[mine.account, "marketer", "billing", "view", True, 2, [mine.id]], ["x", "a", "b", "c", True, 9, ["u"]]]
     report = {"decisions": 50, "unclear": 4, "more": 3, "changes": changes, "done": False}
     marks = (SidecarMark("one", MarkState.READY), SidecarMark("two", MarkState.WAITING, "secret reason"))
-    progress = CandidateProgress(Candidate(terms_of(generation("a"), 1), "t", "", 60_000), marks, {"one": report})
+    progress = CandidateProgress(PolicyCandidate(terms_of(generation("a"), 1), "t", "", 60_000), marks, {"one": report})
 
     async def candidate() -> CandidateProgress:
         return progress
@@ -166,7 +166,7 @@ async def begun(shadowing, seconds: float = 60):
     found = generation("a")
     stored = await shadowing.applying.generations.store_candidate(terms_of(found, 5), b"", seconds=600, shadow=seconds)
     until = round((shadowing.clock.time() + seconds) * 1000)
-    candidate = Candidate(stored.terms, stored.attempt, stored.code, until)
+    candidate = PolicyCandidate(stored.terms, stored.attempt, stored.code, until)
     prepared = Prepared(stored.terms.digest, found, ())
     shadowing.shadow.follow(candidate, prepared)
     return candidate, prepared
@@ -200,6 +200,6 @@ async def test_a_candidate_without_a_shadow_has_none(shadowing) -> None:
 async def test_reports_of_an_earlier_attempt_do_not_count(shadowing) -> None:
     candidate, _ = await begun(shadowing)
     await shadowing.shadow.report()
-    other = Candidate(candidate.terms, "other", "")
+    other = PolicyCandidate(candidate.terms, "other", "")
     assert await shadowing.applying.generations.shadow_reports(other) == {}
     assert PEPPER

@@ -20,7 +20,7 @@ from sidecar.store.audit import Audit
 from sidecar.store.factor_proofs import ChallengeUse, FactorProof
 from sidecar.store.factors import Factors
 from sidecar.store.federated_identities import FederatedIdentities
-from sidecar.store.generation_records import Candidate
+from sidecar.store.generation_records import PolicyCandidate
 from sidecar.store.maintenance.archive_records import flat
 from sidecar.store.peps import Peps
 from sidecar.store.policy_history import PolicyHistory
@@ -456,7 +456,7 @@ class Scenarios:
         words = {"rows": rows, "taken": 1, "done": True}
         return Change("", lambda: run_write(self.store, "restore_rows", admin.account, OPERATOR, **words))
 
-    async def _candidate(self, *, ready: bool = False) -> tuple[Applying, Candidate, Generation]:
+    async def _candidate(self, *, ready: bool = False) -> tuple[Applying, PolicyCandidate, Generation]:
         self.number += 1
         applying, found = Applying(self.store), generation("a")
         await registered(self.store, "one")

@@ -19,7 +19,7 @@ from sidecar.policy.generation import Generation
 from sidecar.policy.transfer.packing import MAX_BYTES, digest_of, pack
 from sidecar.server.admin_context import AdminContext
 from sidecar.store.connection import StoreUnavailableError
-from sidecar.store.generation_records import Candidate, GenerationTerms, MarkState, SidecarMark
+from sidecar.store.generation_records import GenerationTerms, MarkState, PolicyCandidate, SidecarMark
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.policy_generations import Activated, NotActivated, PolicyGenerations
 from sidecar.store.policy_history import PolicyHistory
@@ -94,7 +94,7 @@ async def apply_to(operator: AdminContext, application: Application) -> Applied 
     return Applied(terms.id, before, done.position.n, effect.sidecars, done.passed, effect)
 
 
-async def _shadow(generations: PolicyGenerations, candidate: Candidate, application: Application) -> Shadowed:
+async def _shadow(generations: PolicyGenerations, candidate: PolicyCandidate, application: Application) -> Shadowed:
     await _all_ready(generations, candidate, application)
     return await shadowed(generations, candidate)
 
@@ -140,7 +140,7 @@ def _role_in_use(role: str, holders: str) -> str:
 
 
 async def _switched(
-    generations: PolicyGenerations, candidate: Candidate, application: Application, unheld: Collection[str]
+    generations: PolicyGenerations, candidate: PolicyCandidate, application: Application, unheld: Collection[str]
 ) -> Activated:
     """Wait for every answer, then switch. Raises CliError."""
     end = time.monotonic() + application.wait
@@ -157,7 +157,7 @@ async def _switched(
         await asyncio.sleep(INTERVAL)
 
 
-async def _all_ready(generations: PolicyGenerations, candidate: Candidate, application: Application) -> None:
+async def _all_ready(generations: PolicyGenerations, candidate: PolicyCandidate, application: Application) -> None:
     """Wait until every sidecar is ready or passed by. Raises CliError at the end of the wait, and for a rejection."""
     end = time.monotonic() + application.wait
     while True:

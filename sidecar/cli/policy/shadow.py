@@ -9,7 +9,7 @@ import click
 
 from sidecar.cli.output import answer_no, print_table
 from sidecar.pdp.shadow import ShadowTotal, total_of
-from sidecar.store.generation_records import Candidate, MarkState
+from sidecar.store.generation_records import MarkState, PolicyCandidate
 from sidecar.store.policy_generations import PolicyGenerations, PolicyState
 
 INTERVAL: Final = 0.5
@@ -31,14 +31,14 @@ class Shadowed:
         return not (self.total.changed or self.total.unclear or self.silent)
 
 
-def require_current(found: PolicyState, candidate: Candidate) -> Candidate:
+def require_current(found: PolicyState, candidate: PolicyCandidate) -> PolicyCandidate:
     """Return the stored candidate. Raises CliError if it is another one, or was withdrawn."""
     if found.candidate is None or found.candidate.attempt != candidate.attempt:
         raise answer_no("another application replaced this one: nothing was changed; run the command again")
     return found.candidate
 
 
-async def shadowed(generations: PolicyGenerations, candidate: Candidate) -> Shadowed:
+async def shadowed(generations: PolicyGenerations, candidate: PolicyCandidate) -> Shadowed:
     """Wait for the end of the shadow, and for the reports of all live sidecars."""
     while True:
         found = await generations.look()
