@@ -7,7 +7,7 @@ from typing import Final
 
 from sidecar.api.serializers import rfc3339
 from sidecar.http.endpoint import Endpoint, RequirePermission
-from sidecar.http.policy_schemas import PolicyShadow, ShadowedCell
+from sidecar.http.policy_schemas import Effect, PolicyShadow, ShadowedCell
 from sidecar.http.request import Request, Response
 from sidecar.pdp.shadow import ShadowChange
 
@@ -35,7 +35,8 @@ async def shadow(call: Request[None]) -> Response:
 
 def _shown(change: ShadowChange) -> ShadowedCell:
     role, section, action = change.cell
-    before, after = ("deny", "allow") if change.opens else ("allow", "deny")
+    before: Effect = "deny" if change.opens else "allow"
+    after: Effect = "allow" if change.opens else "deny"
     return ShadowedCell(role, section, action, before, after, change.times, list(change.users))
 
 
