@@ -36,13 +36,16 @@ class StoredPolicy(Protocol):
 
     @property
     def record(self) -> ActiveRecord | None: ...
+    @property
+    def problem(self) -> str: ...
     async def candidate(self) -> CandidateProgress | None: ...
 
 
 class StatusReport(msgspec.Struct, frozen=True):
     """Body of ``/status``: one flat object. ``time_zones``: version of their rules, if the policy has hours.
 
-    ``policy_revision``, ``policy_counter``: of a generation of the store. ``candidate``: one that is being applied.
+    ``policy_revision``, ``policy_counter``: of a generation of the store. ``policy_problem``: why it is not served.
+    ``candidate``: a generation that is being applied.
     """
 
     version: str
@@ -62,6 +65,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     policy_source: str
     policy_revision: int | None
     policy_counter: int | None
+    policy_problem: str
     candidate: dict[str, Any] | None
 
 
@@ -132,6 +136,7 @@ class Health:
             policy_source="store" if self.stored else "files",
             policy_revision=record.revision if record else None,
             policy_counter=record.terms.counter if record else None,
+            policy_problem=self.stored.problem if self.stored else "",
             candidate=await self._candidate() if store.ok else None,
         )
 

@@ -94,7 +94,7 @@ def _why_not(report: Mapping[str, Any], wanted: str | None) -> str:
     fleet = report["fleet"]
     if any(member.get("state") != "current" for member in fleet) or report["state"] != "current":
         problem = "the policy files are rejected; the last good policy stays in force"
-        return next(iter(report["warnings"]), problem) if report.get("policy_source") == "store" else problem
+        return report.get("policy_problem") or problem
     served = {member.get("generation") for member in fleet} | {report["generation"]}
     if len(served) > 1:
         return f"the live sidecars serve {len(served)} generations"
