@@ -283,6 +283,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "warnings": [],
         "lag_s": 0.01,
         "time_zones": None,
+        **dict(policy_source="store", policy_revision=812, policy_counter=2, policy_problem="", candidate=None),
     },
     "Me": {**_USER, "role_title": "Accountant", "email_verified": True},
 }

@@ -21,7 +21,7 @@ from sidecar.sources.private_files import PrivateFileError, create_private, read
 
 
 @click.command()
-@click.argument("name", type=click.Path(dir_okay=False, path_type=Path), metavar="NAME")
+@click.argument("name", type=click.Path(path_type=Path), metavar="NAME")
 def keygen(name: Path) -> int:
     """Make a key for signatures: NAME.key (private, mode 0600) and NAME.pub, for the file of SIDECAR_POLICY_KEYS."""
     private, public = name.with_name(f"{name.name}.key"), name.with_name(f"{name.name}.pub")
