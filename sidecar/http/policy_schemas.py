@@ -80,7 +80,7 @@ class Generations(msgspec.Struct, frozen=True):
 
 
 class ShadowedCell(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
-    """Cell whose decisions a candidate would change. ``users``: ids, at most 20."""
+    """Cell in which a candidate would decide otherwise. ``users``: ids, at most 20."""
 
     role: str
     section: str

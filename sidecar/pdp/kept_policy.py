@@ -55,7 +55,7 @@ async def store_kept(state_dir: Path, record: ActiveRecord, files: Mapping[str, 
 
 
 def went_back(its: GenerationTerms, kept: ActiveRecord | None, floor: int) -> str:
-    """Return the problem of a store whose record is older than the kept one. Both counters are named (R44)."""
+    """Return the problem of a store with an older record than the kept one. Both counters are named (R44)."""
     mine = f"{kept.terms.counter} ({kept.terms.id})" if kept else str(floor)
     return (
         f"the store went back: its active generation {its.id} has counter {its.counter}, and the counter kept here is "

@@ -1,7 +1,7 @@
 """Signatures of the policy (R43, R44): of generations of the store, and of ``policy.sig`` beside local files.
 
-Without SIDECAR_POLICY_KEYS nothing is verified. With it, only files are served whose signature holds for their bytes,
-with a counter that is not below the floor of the keys file, nor below that of the kept generation.
+Without SIDECAR_POLICY_KEYS nothing is verified. With it, files are served only if a signature holds for their bytes.
+Its counter must not be below the floor of the keys file, nor below that of the kept generation.
 """
 
 import hashlib

@@ -20,7 +20,7 @@ MAX_KNOWN: Final = 20_000
 
 @dataclass(slots=True)
 class ShadowChange:
-    """Checks of one account whose decision would differ. ``opens``: the candidate allows them."""
+    """Checks of one account that would be decided otherwise. ``opens``: the candidate allows them."""
 
     account: str
     cell: Cell
@@ -31,7 +31,7 @@ class ShadowChange:
 
 @dataclass(slots=True)
 class ShadowCounts:
-    """Counts of one shadow. ``unclear``: checks in cells whose needs the known facts do not decide."""
+    """Counts of one shadow. ``unclear``: checks in cells with needs that the known facts do not decide."""
 
     generation: Generation
     decisions: int = 0

@@ -46,7 +46,7 @@ class ShadowRun:
             await self.report()
 
     async def report(self) -> None:
-        """Write the counts to the store, and end a shadow whose time is over."""
+        """Write the counts to the store, and end the shadow at its time."""
         candidate, counts = self._candidate, self._counts
         if candidate is None or counts is None:
             return

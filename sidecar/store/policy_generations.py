@@ -34,7 +34,7 @@ REVISIONS: Final = 256
 """Revisions with a prepared code: changes of accounts may move the feed before the script runs."""
 ATTEMPTS: Final = 20
 MAX_CELLS: Final = 20_000
-"""Cells of a generation whose opened and closed sections are recorded."""
+"""Cells up to which the opened and closed sections of a generation are recorded."""
 MAX_SHOWN: Final = 1000
 """Applications that a history lists."""
 

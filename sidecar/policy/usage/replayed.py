@@ -22,7 +22,7 @@ Cell = tuple[str, str, str]
 def replayed(
     generation: Generation, cell: Cell, *, reason: Reason, decided: bool, by: object, facts: KnownFacts | None
 ) -> bool | None:
-    """Return whether ``generation`` allows the check. None: the known facts say too little about its needs.
+    """Return whether ``generation`` allows the check. None: the known facts do not decide its needs.
 
     ``by``: id of the generation that decided.
     """
