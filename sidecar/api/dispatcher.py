@@ -16,10 +16,9 @@ from aiohttp.web import RequestPayloadError
 from sidecar.api.console import LABEL, Console, secured
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
-from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, client_of, gateway_call, is_check, network_of
 from sidecar.gateways.fast_path.check_responder import CheckResponder
-from sidecar.gateways.fast_path.request_head import MAX_AGAIN, MAX_LINES
+from sidecar.gateways.fast_path.response_cache import is_short
 from sidecar.http.allowed_hosts import NOT_OUR_NAME, is_ours
 from sidecar.http.authorization import admit
 from sidecar.http.context import AppContext
@@ -109,7 +108,7 @@ class Dispatcher:
         known = self._responder.cached(key)
         if known is not None:
             return written(self._responder.replay(known, request_id, started), request_id)
-        outcome = self._responder.decide(key if _is_short(call) else None, call, request_id, started)
+        outcome = self._responder.decide(key if is_short(call) else None, call, request_id, started)
         if isinstance(outcome, PendingDecision):
             return written(await self._responder.decide_async(outcome, call, request_id, started), request_id)
         return written(outcome, request_id)
@@ -242,12 +241,6 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
             raise BodyTooLargeError(limit)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _is_short(call: GatewayRequest) -> bool:
-    """Return True for a request that is short enough for the response cache (R29)."""
-    lines = tuple(call.headers)
-    return len(lines) <= MAX_LINES and len(call.path) + len(call.query) + sum(len(v) for _, v in lines) <= MAX_AGAIN
 
 
 @lru_cache(maxsize=256)

@@ -7,9 +7,8 @@ aborted, because ``failure_mode_allow`` lets requests pass on a gRPC error or a 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -40,7 +39,8 @@ A rejected message is an error, on which Envoy may fail open.
 """
 HEALTH_SECONDS: Final = 1.0
 
-Respond = Callable[[GatewayRequest], Awaitable[RawResponse]]
+Respond = Callable[[bytes], Awaitable[bytes]]
+"""Returns the serialized CheckResponse to a serialized CheckRequest."""
 Healthy = Callable[[], Awaitable[bool]]
 ClientOf = Callable[[str, RawHeaders], Address | None]
 
@@ -77,10 +77,13 @@ def parsed(raw: bytes, max_head: int) -> CheckRequest:
     return request
 
 
-def call_of(request: CheckRequest, client_of: ClientOf = lambda _peer, _headers: None) -> GatewayRequest:
-    """Convert Envoy's message to a check request. ``client_of`` returns the user's own address, if it is known.
+def call_of(
+    request: CheckRequest, client_of: ClientOf | None = None, wanted: Container[str] | None = None
+) -> GatewayRequest:
+    """Convert Envoy's message to a check request. ``wanted``: the headers to return, in lower case; None means all.
 
-    Its peer is the source in the message. A source without an IP address is no Unix socket of a trusted proxy.
+    ``client_of`` returns the user's own address, if it is known. Its peer is the source in the message. A source
+    without an IP address is no Unix socket of a trusted proxy.
 
     Without ``encode_raw_headers``, Envoy joins repeated headers with a comma, which makes any token invalid.
     """
@@ -88,13 +91,22 @@ def call_of(request: CheckRequest, client_of: ClientOf = lambda _peer, _headers:
     if len(http.headers) + len(http.header_map.headers) > MAX_HEADERS:
         return GatewayRequest(FAMILY, "", "", "", ())  # denied as a bad request
     path, _, query = http.path.partition("?")
-    if http.HasField("header_map"):
-        lines = ((one.key, one.raw_value or one.value.encode()) for one in http.header_map.headers)
-        headers = tuple((key.encode(), value) for key, value in lines)
-    else:
-        headers = tuple((key.encode(), value.encode()) for key, value in http.headers.items())
+    headers = tuple(_lines(http, wanted))
+    if client_of is None:
+        return GatewayRequest(FAMILY, http.method, path, query, headers)
     peer = request.attributes.source.address.socket_address.address
     return GatewayRequest(FAMILY, http.method, path, query, headers, client_of(peer, headers))
+
+
+def _lines(http: Any, wanted: Container[str] | None) -> list[tuple[bytes, bytes]]:
+    """Return the lines of an HttpRequest. Each access of a field makes an object, so it is done once."""
+    if http.HasField("header_map"):
+        named = [(one.key, one) for one in http.header_map.headers]
+        if wanted is not None:
+            named = [(key, one) for key, one in named if key.lower() in wanted]
+        return [(key.encode(), one.raw_value or one.value.encode()) for key, one in named]
+    lines = http.headers.items()
+    return [(key.encode(), value.encode()) for key, value in lines if wanted is None or key.lower() in wanted]
 
 
 def response_of(answer: RawResponse) -> CheckResponse:
@@ -132,19 +144,21 @@ def _header(name: str, value: str) -> HeaderValueOption:
     )
 
 
+DENIED: Final[bytes] = CheckResponse(status=Status(code=PERMISSION_DENIED)).SerializeToString()
+
+
 class Authorization:
     """Authorization service. ``respond`` decides; any exception becomes a denial."""
 
-    def __init__(self, respond: Respond, client_of: ClientOf = lambda _peer, _headers: None) -> None:
+    def __init__(self, respond: Respond) -> None:
         self._respond = respond
-        self._client_of = client_of
 
-    async def Check(self, request: CheckRequest, _context: object) -> CheckResponse:  # noqa: N802 (the proto's name)
+    async def Check(self, message: bytes, _context: object) -> bytes:  # noqa: N802 (the proto's name)
         try:
-            return response_of(await self._respond(call_of(request, self._client_of)))
+            return await self._respond(message)
         except Exception:
             _log.exception("check failed", endpoint=FAMILY.label)
-            return CheckResponse(status=Status(code=PERMISSION_DENIED))
+            return DENIED
 
 
 class GrpcHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignore] # further methods return UNIMPLEMENTED
@@ -188,33 +202,18 @@ class GrpcCredentials:
 class GrpcServer:
     """gRPC server for both services on one address, in the running event loop."""
 
-    def __init__(
-        self,
-        respond: Respond,
-        healthy: Healthy,
-        *,
-        max_head: int,
-        shared: bool = False,
-        client_of: ClientOf = lambda _peer, _headers: None,
-    ) -> None:
-        """Create the server. ``client_of``: as in `call_of`.
+    def __init__(self, respond: Respond, healthy: Healthy, *, shared: bool = False) -> None:
+        """Create the server.
 
         ``shared``: other processes listen on the same address, and the kernel distributes connections.
         """
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
-        self._serve(Authorization(respond, client_of), max_head)
+        # Without serializers, grpc passes bytes: `respond` parses with a bound, and caches serialized messages.
+        method = grpc.unary_unary_rpc_method_handler(Authorization(respond).Check)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": method}),))
         health_pb2_grpc.add_HealthServicer_to_server(GrpcHealth(healthy), self._server)
         self._certificate: Any = None
-
-    def _serve(self, service: Authorization, max_head: int) -> None:
-        """Register the service as the generated code does, but with a bounded parser."""
-        method = grpc.unary_unary_rpc_method_handler(
-            service.Check,
-            request_deserializer=partial(parsed, max_head=max_head),
-            response_serializer=CheckResponse.SerializeToString,
-        )
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": method}),))
 
     async def start(self, address: str, credentials: GrpcCredentials | None) -> int:
         """Bind ``address`` (in gRPC's format) and start. Return the port. Raises RuntimeError if binding fails."""

@@ -5,22 +5,15 @@ to gRPC, so only the first worker serves it.
 """
 
 import os
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sidecar.config.parsers import Address, TcpAddress, UnixAddress
 from sidecar.config.settings import Settings
-from sidecar.gateways.ext_authz import answer_check, client_of
 from sidecar.http.context import AppContext
-from sidecar.http.request_id import request_id_of
 from sidecar.server.listeners import SHUTDOWN_SECONDS, ListenerError, SocketName, bind, cannot_listen
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
-
-if TYPE_CHECKING:
-    from sidecar.gateways.adapter import GatewayRequest
-    from sidecar.http.response import RawResponse
 
 
 class GrpcListener:
@@ -42,13 +35,9 @@ class GrpcListener:
         if isinstance(self._address, UnixAddress) and self._place.number > 0:
             return
         envoy_grpc = library()
-        self._server = envoy_grpc.GrpcServer(
-            self._respond,
-            self._healthy,
-            max_head=self._settings.max_head,
-            shared=self._place.shared,
-            client_of=partial(client_of, self._app),
-        )
+        responses = import_module("sidecar.gateways.fast_path.grpc_responder")
+        responder = responses.GrpcResponder(self._app, max_head=self._settings.max_head)
+        self._server = envoy_grpc.GrpcServer(responder.respond, self._healthy, shared=self._place.shared)
         mask = os.umask(0o117)  # create a Unix socket with mode 0660 (R8)
         try:
             self._make_way()
@@ -79,9 +68,6 @@ class GrpcListener:
             self._name.give_up()
         if self._server is not None:
             await self._server.stop(SHUTDOWN_SECONDS)
-
-    async def _respond(self, call: "GatewayRequest") -> "RawResponse":
-        return await answer_check(self._app, call, request_id_of(call.headers))
 
     async def _healthy(self) -> bool:
         return not self._app.health.failing_checks()

@@ -1,7 +1,7 @@
 """Envoy's gRPC API: request, response, and a denial in ``status.code`` unless the sidecar allows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from time import thread_time
 from typing import Any
 
@@ -13,17 +13,16 @@ pytest.importorskip("grpc", reason="the extra [grpc] is not installed")
 pytest.importorskip("envoy.service.auth.v3.external_auth_pb2", reason="the extra [grpc] is not installed")
 
 import grpc
-from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.gateways import envoy_grpc
-from sidecar.gateways.adapter import GatewayRequest
-from sidecar.gateways.ext_authz import answer_check
+from sidecar.gateways.fast_path import grpc_responder
+from sidecar.gateways.fast_path.grpc_responder import GrpcResponder
 from sidecar.gateways.protobuf import SHORT
-from sidecar.http.request_id import request_id_of
 from sidecar.http.response import IDENTITY, RawResponse, gateway_response
 from tests.pdp_fixture import app, token
 
@@ -70,15 +69,12 @@ def test_raw_headers_keep_their_bytes_and_their_number() -> None:
     assert call.headers == ((b"cookie", b"a=\xff"), (b"cookie", b"b=2"))
 
 
-async def respond(call: GatewayRequest) -> RawResponse:
-    return await answer_check(STAND, call, request_id_of(call.headers))
+STAND = GrpcResponder(app(), max_head=MAX_HEAD)
 
 
-STAND = app()
-
-
-async def check(asked: CheckRequest, by: Callable[[GatewayRequest], Awaitable[RawResponse]] = respond) -> Any:
-    return await envoy_grpc.Authorization(by).Check(asked, None)
+async def check(asked: CheckRequest, by: envoy_grpc.Respond = STAND.respond) -> Any:
+    sent = asked.SerializeToString()
+    return CheckResponse.FromString(await envoy_grpc.Authorization(by).Check(sent, None))
 
 
 async def test_an_allow_sets_the_identity_and_removes_what_is_empty() -> None:
@@ -106,11 +102,8 @@ async def test_a_public_path_removes_the_whole_identity() -> None:
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.verdict is not Verdict.ALLOW])
 @pytest.mark.parametrize("unavailable", [403, 503])
-async def test_the_code_says_no_and_the_status_is_never_a_yes(reason: Reason, unavailable: int) -> None:
-    async def deny(_call: GatewayRequest) -> RawResponse:
-        return gateway_response(Decision(reason, "g"), unavailable=unavailable)
-
-    answer = await check(request(), deny)
+def test_the_code_says_no_and_the_status_is_never_a_yes(reason: Reason, unavailable: int) -> None:
+    answer: Any = envoy_grpc.response_of(gateway_response(Decision(reason, "g"), unavailable=unavailable))
     assert answer.status.code == (16 if reason.verdict is Verdict.UNAUTHENTICATED else 7)
     assert answer.denied_response.status.code in (401, 403, unavailable)
     assert not answer.HasField("ok_response")
@@ -121,23 +114,22 @@ async def test_the_code_says_no_and_the_status_is_never_a_yes(reason: Reason, un
 
 
 async def test_a_fault_is_code_7_and_not_a_grpc_error() -> None:
-    async def broken(_call: GatewayRequest) -> RawResponse:
+    async def broken(_message: bytes) -> bytes:
         raise RuntimeError
 
     assert (await check(request(), broken)).status.code == 7
 
 
-async def test_an_answer_that_cannot_be_written_is_code_7() -> None:
-    async def unwritable(_call: GatewayRequest) -> RawResponse:
-        return RawResponse(200, (("X-Auth-User", "\udc80"),))
-
-    assert (await check(request(), unwritable)).status.code == 7
+async def test_an_answer_that_cannot_be_written_is_code_7(monkeypatch: pytest.MonkeyPatch) -> None:
+    unwritable = RawResponse(200, (("X-Auth-User", "\udc80"),))
+    monkeypatch.setattr(grpc_responder, "respond", lambda *_: unwritable)
+    assert (await check(request())).status.code == 7
 
 
 @pytest.fixture
 async def channel() -> AsyncIterator[Any]:
     """Channel to a real server in this loop. ``healthy`` is set by the test."""
-    server = envoy_grpc.GrpcServer(respond, _healthy, max_head=MAX_HEAD)
+    server = envoy_grpc.GrpcServer(STAND.respond, _healthy)
     port = await server.start("127.0.0.1:0", None)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
         yield opened

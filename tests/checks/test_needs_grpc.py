@@ -1,22 +1,17 @@
 """Needs over Envoy's gRPC API: the source in the message is the peer, and the rule is that of the other gateways."""
 
 from collections.abc import Iterable
-from functools import partial
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 
 pytest.importorskip("grpc", reason="the extra [grpc] is not installed")
 pytest.importorskip("envoy.service.auth.v3.external_auth_pb2", reason="the extra [grpc] is not installed")
 
-from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 
-from sidecar.gateways import envoy_grpc
-from sidecar.gateways.adapter import GatewayRequest
-from sidecar.gateways.ext_authz import answer_check, client_of
+from sidecar.gateways.fast_path.grpc_responder import GrpcResponder
 from sidecar.gateways.protobuf import SHORT, source_address
-from sidecar.http.response import RawResponse
 from tests.needs_world import NeedsWorld
 from tests.pdp_fixture import NOW, token
 
@@ -46,12 +41,11 @@ def message(peer: str | None, forwarded: Iterable[str], *, padding: int = 0, raw
 
 
 async def code(world: NeedsWorld, sent: bytes) -> int:
-    async def respond(call: GatewayRequest) -> RawResponse:
-        return await answer_check(world.app, call, b"r")
-
-    service = envoy_grpc.Authorization(respond, partial(client_of, world.app))
-    answer: Any = await service.Check(envoy_grpc.parsed(sent, 64 * 1024), None)
-    return int(answer.status.code)
+    """Return the code of three responses: the third is a cached one, if the message is short."""
+    responder = GrpcResponder(world.app, max_head=64 * 1024)
+    codes = {CheckResponse.FromString(await responder.respond(sent)).status.code for _ in range(3)}
+    assert len(codes) == 1
+    return int(codes.pop())
 
 
 @pytest.mark.parametrize("padding", [0, 2 * SHORT], ids=["short", "long"])

@@ -10,11 +10,8 @@ import pytest
 from sidecar.domain.access import Credential, CredentialSource, Question, RequestPath, Target
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import UserRecord
-from sidecar.gateways import envoy_grpc
-from sidecar.gateways.adapter import GatewayRequest
-from sidecar.gateways.ext_authz import answer_check, decide_now, gateway_call, respond
+from sidecar.gateways.ext_authz import decide_now, gateway_call, respond
 from sidecar.gateways.fast_path.protocol import FastPathListener
-from sidecar.http.response import RawResponse
 from tests.checks.both_paths import both_paths
 from tests.checks.test_response_cache import Wire
 from tests.needs_world import BOB, NeedsWorld, need, policy_with
@@ -238,10 +235,9 @@ async def test_envoy_over_grpc_decides_the_same_table(world: OwnWorld) -> None:
         "envoy.service.auth.v3.external_auth_pb2", reason="the extra [grpc] is not installed"
     )
 
-    async def reply(call: GatewayRequest) -> RawResponse:
-        return await answer_check(world.app, call, b"r")
+    from sidecar.gateways.fast_path.grpc_responder import GrpcResponder
 
-    service = envoy_grpc.Authorization(reply, lambda *_: None)
+    responder = GrpcResponder(world.app, max_head=64 * 1024)
     for account, role in product(range(2), ROLES):
         user = world.user(account, role)
         for method, path, reason in rows(world, user):
@@ -249,5 +245,9 @@ async def test_envoy_over_grpc_decides_the_same_table(world: OwnWorld) -> None:
             http = asked.attributes.request.http
             http.method, http.path = method, path
             http.header_map.headers.add(key="authorization", raw_value=f"Bearer {token_of(user)}".encode())
-            answer = await service.Check(envoy_grpc.parsed(bytes(asked.SerializeToString()), 64 * 1024), None)
-            assert int(answer.status.code) == (0 if reason == Reason.ALLOWED else 7), (user.id, method, path)
+            for _ in range(3):  # the third is a cached response
+                answer = messages.CheckResponse.FromString(await responder.respond(asked.SerializeToString()))
+                assert int(answer.status.code) == (0 if reason == Reason.ALLOWED else 7), (user.id, method, path)
+                told = {one.header.key: one.header.value for one in answer.denied_response.headers}
+                assert not told or told["x-auth-reason"] == reason
+    assert len(responder.messages) > 0

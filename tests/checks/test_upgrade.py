@@ -118,15 +118,11 @@ async def test_R6_an_upgrade_is_one_websocket(ports: tuple[int, int], family: st
 async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -> None:
     """Envoy sends names in lower case, and repeated headers in two forms."""
     pytest.importorskip("grpc", reason="the extra [grpc] is not installed")
-    from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+    from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 
-    from sidecar.gateways import envoy_grpc
+    from sidecar.gateways.fast_path.grpc_responder import GrpcResponder
 
-    context = app()
-
-    async def respond(call: envoy_grpc.GatewayRequest) -> envoy_grpc.RawResponse:
-        return await answer_check(context, call, b"r")
-
+    responder = GrpcResponder(app(), max_head=32768)
     given = [(name.lower().decode(), value) for name, value in (REFUSED | TAKEN)[way]]
     joined, raw = CheckRequest(), CheckRequest()
     for asked in (joined, raw):
@@ -139,7 +135,8 @@ async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -
         text = value.decode("utf-8", "replace")
         joined.attributes.request.http.headers[key] = text if known is None else f"{known},{text}"
     for asked in (raw, joined):
-        answer = await envoy_grpc.Authorization(respond).Check(asked, None)
+        sent = asked.SerializeToString()
+        answer = CheckResponse.FromString([await responder.respond(sent) for _ in range(3)][-1])
         assert answer.status.code == (0 if way in TAKEN else 7)
         if way in REFUSED:
             assert answer.denied_response.status.code == 403

@@ -41,6 +41,9 @@ MANIFESTS = ROOT / "sidecar" / "templates" / "k8s"
 PROGRAM = 96 * MIB
 """Memory of a serving process before the first request. Measured below: 74 MiB."""
 GRPC = 48 * MIB
+"""Memory of the library, measured below."""
+RESPONSES_OF_GRPC = 24 * MIB
+"""`MAX_BYTES` and `MAX_SERIALIZED_BYTES` of fast_path/grpc_responder.py, which loads the library."""
 EMBEDDED = 64 * MIB
 """Memory of the embedded store with its rate-limit buckets. Accounts and users add one or two kilobytes per user."""
 REMEMBERED = 1024
@@ -54,7 +57,7 @@ def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[s
     log = decision_log.QUEUE_BYTES if settings.decision_log.enabled else 0
     return {
         "program": PROGRAM * (workers + (workers > 1)),
-        "gRPC": GRPC * workers if settings.grpc_listen is not None else 0,
+        "gRPC": (GRPC + RESPONSES_OF_GRPC) * workers if settings.grpc_listen is not None else 0,
         "embedded store": EMBEDDED if settings.redis_url is None else 0,
         "connections": connections * workers * fd_limits.CONNECTION_BYTES,
         "hashing": pool * workers,

@@ -18,7 +18,7 @@ from sidecar.domain.decision import Decision
 from sidecar.domain.users import UserRecord
 from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import log_entry_for, outcome_of
-from sidecar.gateways.fast_path.request_head import UriParts
+from sidecar.gateways.fast_path.request_head import MAX_AGAIN, MAX_LINES, UriParts
 from sidecar.http.context import AppContext
 from sidecar.http.denial_causes import Cause
 from sidecar.http.server.prepared_response import PreparedResponse
@@ -160,7 +160,7 @@ class ResponseCache:
                 self._keep_frame(page, call, target, answer)
 
     def _keep_answer(self, key: Hashable, answer: CachedResponse) -> None:
-        self.responses.set(key, answer, _size(key) + _weight(answer))
+        self.responses.set(key, answer, size_of(key) + _weight(answer))
 
     def _keep_frame(self, page: UriParts, call: GatewayRequest, target: Target, answer: CachedResponse) -> None:
         """Cache a response under its template, if the URI is exactly in the header that the adapter reads."""
@@ -175,7 +175,7 @@ class ResponseCache:
             if len(others) >= MAX_TARGETS and target not in others:
                 return
             answers = {**others, **answers}
-        size = _size(template) + _size(headers) + sum(map(_weight, answers.values()))
+        size = size_of(template) + size_of(headers) + sum(map(_weight, answers.values()))
         self.templates.set(template, RequestTemplate(call, holes[0], answers), size)
 
 
@@ -188,11 +188,17 @@ def own_target(outcome: Outcome | None, record: UserRecord) -> Target | None:
 
 def _weight(answer: CachedResponse) -> int:
     prepared = answer.prepared
-    return OVERHEAD + _size((prepared.head, prepared.middle, prepared.rest)) + len(answer.log_entry.line)
+    return OVERHEAD + size_of((prepared.head, prepared.middle, prepared.rest)) + len(answer.log_entry.line)
 
 
-def _size(value: object) -> int:
+def size_of(value: object) -> int:
     """Return the approximate size of a key or a response, in bytes: text, bytes, or a tuple of such."""
     if isinstance(value, tuple):
-        return OVERHEAD + sum(map(_size, value))
+        return OVERHEAD + sum(map(size_of, value))
     return OVERHEAD + (len(value) if isinstance(value, str | bytes) else 0)
+
+
+def is_short(call: GatewayRequest) -> bool:
+    """Return True for a request whose values are short enough for a key of the cache (R29)."""
+    lines = tuple(call.headers)
+    return len(lines) <= MAX_LINES and len(call.path) + len(call.query) + sum(len(v) for _, v in lines) <= MAX_AGAIN
