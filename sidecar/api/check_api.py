@@ -88,7 +88,8 @@ async def check(call: Request[CheckBody]) -> Response | Problem:
     headers: tuple[tuple[str, str], ...] = (("X-Auth-Generation", generation.id),)
     if len(decisions) == 1:
         headers += (("X-Auth-Reason", decisions[0].reason.value),)
-    return Response(200, _body(call.body, decisions, generation), headers)
+    single = decisions[0] if call.body.checks is msgspec.UNSET else None
+    return Response(200, _body(call.body, decisions, generation), headers, single)
 
 
 def _targets(body: CheckBody) -> list[Target] | None:

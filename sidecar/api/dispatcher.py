@@ -15,6 +15,7 @@ from aiohttp.web import RequestPayloadError
 
 from sidecar.api.console import LABEL, Console, secured
 from sidecar.domain.decision import Reason
+from sidecar.api.repeated_checks import MAX_BODY, PATHS, RepeatableCheck, RepeatedChecks, repeatable
 from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, client_of, gateway_call, is_check, network_of
 from sidecar.gateways.fast_path.check_responder import CheckResponder
@@ -74,6 +75,7 @@ class Dispatcher:
         """
         self._app = app
         self._responder = CheckResponder(app)
+        self._repeated = RepeatedChecks(app, self._responder)
         self._table = Router(endpoints)
         self._checks = checks
         self._store = store
@@ -86,11 +88,35 @@ class Dispatcher:
         if self._console is not None and self._console.owns(path):
             page = self._page(self._console, request, path, query)
             return self._response(request, page, request_id_of(request.raw_headers))
+        if path in PATHS and request.method == "POST" and not query and (content := self._arrived(request)) is not None:
+            return await self._check_of_api(request, repeatable(path, request.raw_headers, content))
         if not path.startswith(AUTHZEN):
             request_id = request_id_of(request.raw_headers)
             return self._response(request, await self._answer(request, path, query, request_id), request_id)
         request_id = repeated_request_id(request.raw_headers)
-        answer = await self._answer(request, path, query, request_id)
+        return self._short_response(request, await self._answer(request, path, query, request_id), request_id)
+
+    async def _check_of_api(self, request: web.BaseRequest, sent: RepeatableCheck) -> web.StreamResponse:
+        """Respond to a check of the API whose body has arrived, from the cache if it is a repeated one."""
+        started = perf_counter()
+        authzen = sent.path.startswith(AUTHZEN)
+        request_id = (repeated_request_id if authzen else request_id_of)(request.raw_headers)
+        if sent.key is not None and self._stays(request) and (self._app.health.proven or not self._store):
+            known = await self._repeated.respond(sent, request_id, started)
+            if known is not None:
+                return written(known, request_id)
+        answer = await self._answer(request, sent.path, "", request_id, sent)
+        return (self._short_response if authzen else self._response)(request, answer, request_id)
+
+    def _arrived(self, request: web.BaseRequest) -> bytes | None:
+        """Return a short body that arrived together with its head, else None."""
+        whole, most = request.content, min(MAX_BODY, self._app.public_config.max_body)
+        if whole.is_eof() and whole.total_bytes <= most and whole.exception() is None:
+            return whole.read_nowait()
+        return None
+
+    def _short_response(self, request: web.BaseRequest, answer: RawResponse, request_id: bytes) -> web.StreamResponse:
+        """Return a response of AuthZEN. Most are short, and few are different."""
         if len(answer.body) <= SHORT and self._stays(request, answer.status):
             return written(_prepared(answer), request_id)
         return self._response(request, answer, request_id)
@@ -134,16 +160,21 @@ class Dispatcher:
         self._app.metrics.requests.count(LABEL, answer.status)
         return answer
 
-    async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: bytes) -> RawResponse:
+    async def _answer(
+        self, request: web.BaseRequest, path: str, query: str, request_id: bytes, sent: RepeatableCheck | None = None
+    ) -> RawResponse:
         found = self._table.find(request.method, path)
         if isinstance(found, Problem):
             label, answer = "unknown", problem_answer(found)
         else:
-            label, answer = found[0].path, await self._answer_row(found, request, query, request_id.decode("ascii"))
+            label = found[0].path
+            answer = await self._answer_row(found, request, query, request_id.decode("ascii"), sent)
         self._app.metrics.requests.count(label, answer.status)
         return answer
 
-    async def _answer_row(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> RawResponse:
+    async def _answer_row(
+        self, row: Row, request: web.BaseRequest, query: str, request_id: str, sent: RepeatableCheck | None
+    ) -> RawResponse:
         endpoint = row[0]
         try:
             if not is_ours(request.headers.get("Host"), self._app.public_config.hosts):
@@ -151,9 +182,12 @@ class Dispatcher:
             elif self._store and not self._app.health.proven:
                 outcome = _STORE_UNAVAILABLE
             else:
-                outcome = await self._call(row, request, query, request_id)
+                outcome = await self._call(row, request, query, request_id, sent)
             if isinstance(outcome, Response):
-                return reply_answer(outcome)
+                answer = reply_answer(outcome)
+                if sent is not None and outcome.decision is not None:
+                    self._repeated.store(sent, outcome.decision, answer)
+                return answer
         except InvalidBodyError as error:
             outcome = Problem(Code.BAD_REQUEST, str(error))
         except StoreUnavailableError:
@@ -166,7 +200,9 @@ class Dispatcher:
             outcome = _INTERNAL
         return endpoint.render_problem(outcome)
 
-    async def _call(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Response | Problem:
+    async def _call(
+        self, row: Row, request: web.BaseRequest, query: str, request_id: str, sent: RepeatableCheck | None
+    ) -> Response | Problem:
         endpoint, names = row
         app = self._app
         generation = app.policy.generation
@@ -182,7 +218,7 @@ class Dispatcher:
         parameters = read_query(endpoint, query)
         call = Request(
             app=app,
-            body=await _body(endpoint, request, max(endpoint.max_body, app.public_config.max_body)),
+            body=await _body(endpoint, request, max(endpoint.max_body, app.public_config.max_body), sent),
             names=names,
             query=parameters,
             headers=request.raw_headers,
@@ -207,10 +243,10 @@ def reply_answer(reply: Response) -> RawResponse:
     return RawResponse(reply.status, tuple(headers), msgspec.json.encode(reply.body))
 
 
-async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> object:
+async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int, sent: RepeatableCheck | None) -> object:
     if endpoint.body is None:
         return None
-    content = await _read(request, limit)
+    content = await _read(request, limit) if sent is None else sent.content
     if endpoint.body is RawBody:
         return RawBody(request.headers.get("Content-Type", ""), content)
     return decode(content, endpoint.body)

@@ -6,6 +6,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from sidecar.domain.access import CredentialSource
+from sidecar.domain.decision import Decision
 from sidecar.domain.peps import Pep
 from sidecar.domain.users import Actor, UserRecord
 from sidecar.http.client_ip import caller_address, client_address
@@ -123,11 +124,13 @@ class Response(msgspec.Struct, frozen=True):
     """Successful response.
 
     ``body``: a value that msgspec encodes as JSON, bytes with their Content-Type, or None (204).
+    ``decision``: the one decision that the response depends on, if a repeated request may get it from a cache.
     """
 
     status: int
     body: object = None
     headers: tuple[tuple[str, str], ...] = ()
+    decision: Decision | None = None
 
 
 class RawBody(msgspec.Struct, frozen=True, gc=False):

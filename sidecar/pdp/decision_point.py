@@ -6,6 +6,7 @@ Each check uses one generation and one record. An undetermined result is always 
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Final, Protocol
 
 import msgspec
@@ -161,6 +162,18 @@ class DecisionPoint:
         if until <= now:
             return None
         return DecisionBasis(decision, generation.id, self._tokens.version, record, since, until)
+
+    def basis_of_subject(self, decision: Decision) -> DecisionBasis | None:
+        """Return the inputs of a decision about a user without a token.
+
+        Returns None if facts of a session have been evaluated, or if an input has changed.
+        """
+        generation, record = self._policy.generation, decision.user
+        if generation is None or record is None or generation.id != decision.generation:
+            return None
+        if decision.known is not None or decision.missing is not None or self._records.peek(record.id) is not record:
+            return None
+        return DecisionBasis(decision, generation.id, self._tokens.version, record, -inf, decision.valid_until)
 
     def target_of(self, requested: RequestPath | Target) -> Outcome:
         """Resolve a route or target with the active generation."""

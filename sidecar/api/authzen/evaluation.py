@@ -61,11 +61,12 @@ async def _single(call: Request[RawBody], request: Evaluation, endpoint: str) ->
         call.policy, resolved, request.action, request.resource, circumstances_of(call, request.context)
     )
     record_check(call.app, endpoint, decision, call.request_id, started)
-    if decision.allowed:
-        return Response(200, schemas.Decision(True))  # no further members, which a PEP would have to support
+    repeated = decision if decision.user is not None and decision.user.id == request.subject.id else None
+    if decision.allowed:  # no further members, which a PEP would have to support
+        return Response(200, schemas.Decision(True), decision=repeated)
     unmet = decision.missing.names if decision.missing else msgspec.UNSET
     note = _note(call, request, resolved) if decision.reason is Reason.NOT_YOURS else msgspec.UNSET
-    return Response(200, schemas.Decision(False, schemas.ReasonContext(decision.reason, unmet, note)))
+    return Response(200, schemas.Decision(False, schemas.ReasonContext(decision.reason, unmet, note)), (), repeated)
 
 
 def _note(call: Request[RawBody], request: Evaluation, resolved: ResolvedSubject | Reason) -> str | msgspec.UnsetType:

@@ -126,7 +126,7 @@ class ResponseCache:
     def promote(self, key: Hashable, answer: CachedResponse) -> None:
         """Record a hit by template. The second one for the same key is cached under that key, because it is polled."""
         if self.seen_before(key):
-            self._keep_answer(key, answer)
+            self.keep(key, answer)
 
     def store(
         self,
@@ -152,14 +152,15 @@ class ResponseCache:
         label = call.family.label
         answer = CachedResponse(basis, prepared, log_entry_for(app, label, decision), cause, label)
         if again:
-            self._keep_answer(key, answer)
+            self.keep(key, answer)
         if page is not None:
             found = app.pdp.target_of(question.target)
             target = found if isinstance(found, Target) else own_target(found, decision.user)
             if target is not None:
                 self._keep_frame(page, call, target, answer)
 
-    def _keep_answer(self, key: Hashable, answer: CachedResponse) -> None:
+    def keep(self, key: Hashable, answer: CachedResponse) -> None:
+        """Cache a response whose key has occurred before."""
         self.responses.set(key, answer, size_of(key) + _weight(answer))
 
     def _keep_frame(self, page: UriParts, call: GatewayRequest, target: Target, answer: CachedResponse) -> None:
