@@ -4,10 +4,11 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.bench.wire import Request
 
@@ -67,6 +68,9 @@ class Run:
         return self.requests / self.seconds if self.seconds else 0.0
 
 
+L = TypeVar("L")
+
+
 class Load:
     """Requests in rotation, written once to a file that wrk's script reads."""
 
@@ -106,9 +110,9 @@ def read_run(output: str, errors: str = "") -> Run:
 
 
 @contextmanager
-def loading(requests: Sequence[Request]) -> Iterator[Load]:
+def loading(requests: Sequence[Request], make: Callable[[Path, Sequence[Request]], L] = Load) -> Iterator[L]:
     folder = Path(tempfile.mkdtemp(prefix="bench-load-"))
     try:
-        yield Load(folder, requests)
+        yield make(folder, requests)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,10 +8,12 @@ from functools import partial
 
 import click
 
-from tests.bench import wire
+from tests.bench import grpc_load, wire
+from tests.bench.grpc_load import GrpcLoad, GrpcRequest
 from tests.bench.load import CONNECTIONS, Load, Run, loading
 from tests.bench.processes import Server
 from tests.bench.targets import World
+from tests.bench.users import CheckCase
 from tests.bench.wire import Request
 
 BATCH = 100
@@ -59,11 +61,26 @@ def _gateway(world: World) -> list[Request]:
 
 def _never_the_same(world: World) -> list[Request]:
     """The same users and tokens with a new path each time: a cache of whole requests has no hit."""
-    return [
-        wire.gateway_check(replace(asked, spot=replace(asked.spot, path=f"{asked.spot.path}&turn={turn}")))
-        for turn in range(TURNS)
-        for asked in world.asked
-    ]
+    return [wire.gateway_check(asked) for asked in _with_new_paths(world, TURNS)]
+
+
+def _with_new_paths(world: World, turns: int) -> Iterator[CheckCase]:
+    for turn in range(turns):
+        for asked in world.asked:
+            yield replace(asked, spot=replace(asked.spot, path=f"{asked.spot.path}&turn={turn}"))
+
+
+def _envoy(world: World) -> list[Request]:
+    return [grpc_load.envoy_check(asked) for asked in world.asked]
+
+
+def _envoy_never_the_same(world: World) -> list[Request]:
+    return [grpc_load.envoy_check(asked) for asked in _with_new_paths(world, 10)]
+
+
+def _envoy_bare(world: World) -> list[Request]:
+    """The bare server allows everything."""
+    return [grpc_load.envoy_check(asked) for asked in world.asked if asked.allowed]
 
 
 def _many(world: World) -> list[Request]:
@@ -81,6 +98,9 @@ ROWS = (
     Row("fast lane, new paths", "GET /check, no path twice", "new", _never_the_same),
     Row("fast lane, 2 workers", "GET /check, both cores", "fast-2", _gateway),
     Row("aiohttp lane", "GET /check, SIDECAR_FAST_LANE=false", "slow", _gateway),
+    Row("gRPC", "Envoy's Authorization/Check", "grpc", _envoy),
+    Row("gRPC, new paths", "Authorization/Check, no path twice", "grpc-new", _envoy_never_the_same),
+    Row("gRPC, bare", "grpc.aio, one answer, nothing decided", "grpc-bare", _envoy_bare),
     Row(
         "/v1/check of 1",
         "POST, user's token",
@@ -133,6 +153,11 @@ RATIOS = (
     Ratio("afternoon / fast lane", "afternoon", "fast lane"),
     Ratio("afternoon / POST /v1/check of 1", "afternoon", "/v1/check of 1"),
     Ratio("2 workers / 1, CPU a request", "fast lane, 2 workers", "fast lane"),
+    Ratio("gRPC / a bare answer", "gRPC", "gRPC, bare", most=1.25),
+    Ratio("gRPC, new paths / a bare answer", "gRPC, new paths", "gRPC, bare"),
+    Ratio("gRPC / fast lane", "gRPC", "fast lane"),
+    Ratio("POST /v1/check of 1 / aiohttp lane", "/v1/check of 1", "aiohttp lane", most=1.5),
+    Ratio("AuthZEN / aiohttp lane", "AuthZEN", "aiohttp lane", most=1.5),
 )
 
 
@@ -164,6 +189,8 @@ def start_servers(world: World, wanted: set[str]) -> dict[str, Server]:
         **{name: partial(world.sidecar, name) for name in ("fast", "new", "api")},
         "fast-2": lambda: world.sidecar("fast-2", cores="0,1", WORKERS="2"),
         "slow": lambda: world.sidecar("slow", FAST_LANE="false"),
+        **{name: partial(world.grpc_sidecar, name) for name in ("grpc", "grpc-new")},
+        "grpc-bare": world.bare_grpc,
         "quiet": lambda: world.sidecar("quiet", module="tests.bench.quiet", DECISION_LOG="off"),
         "afternoon": world.afternoon,
         "cerbos": world.cerbos,
@@ -181,7 +208,8 @@ def measure(world: World, rows: Sequence[Row], *, rounds: int, seconds: int) -> 
         for row in rows:
             requests = row.ask(world)
             prove(row.name, servers[row.server].port, requests)
-            loads[row.name] = stack.enter_context(loading(requests))
+            make = GrpcLoad if isinstance(requests[0], GrpcRequest) else Load
+            loads[row.name] = stack.enter_context(loading(requests, make))
             loads[row.name].run(servers[row.server].port, 1)
         for turn in range(rounds):
             for row in rows:
@@ -193,7 +221,7 @@ def measure(world: World, rows: Sequence[Row], *, rounds: int, seconds: int) -> 
 def prove(name: str, port: int, requests: Sequence[Request], sample: int = 40) -> None:
     """Raise for a target with a wrong response, so that it is not measured."""
     for request in requests[:: max(1, len(requests) // sample)]:
-        status, body = wire.answer(port, request)
+        status, body = (grpc_load if isinstance(request, GrpcRequest) else wire).answer(port, request)
         if not wire.is_right(request, status, body):
             raise RuntimeError(f"{name} answers {status} {body[:300]!r}; right is {request.status} {request.body!r}")
 
@@ -201,7 +229,7 @@ def prove(name: str, port: int, requests: Sequence[Request], sample: int = 40) -
 def one_round(
     world: World,
     server: Server,
-    load: Load,
+    load: Load | GrpcLoad,
     measured: Measured,
     seconds: int,
     *,

@@ -82,6 +82,18 @@ class World:
         self.stack.callback((folder / "decisions.log").unlink, missing_ok=True)
         return server.until(self.answers(port))
 
+    def grpc_sidecar(self, name: str) -> Server:
+        """Start a sidecar. ``server.port`` is that of its gRPC listener."""
+        port = free_port()
+        server = self.sidecar(name, GRPC_LISTEN=f"127.0.0.1:{port}")
+        server.port = port
+        return server.until(lambda: listens(port))
+
+    def bare_grpc(self) -> Server:
+        port = free_port()
+        words = [sys.executable, "-m", "tests.bench.grpc_load", str(port)]
+        return self._start(words, "grpc-bare", port, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
     def answers(self, port: int) -> Callable[[], bool]:
         """Return whether it allows a permitted user."""
         allowed = next((gateway_check(asked) for asked in self.asked if asked.allowed), None)

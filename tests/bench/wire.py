@@ -25,14 +25,14 @@ def gateway_check(asked: CheckCase) -> Request:
     headers = {
         "X-Forwarded-Method": asked.spot.method,
         "X-Forwarded-Uri": asked.spot.path,
-        **_browser(asked),
+        **browser_headers(asked),
     }
     return Request(_head("GET", "/check", headers), 200 if asked.allowed else 403)
 
 
 def direct(asked: CheckCase) -> Request:
     """Build the user's own request, for a filter inside the proxy."""
-    headers = _browser(asked)
+    headers = browser_headers(asked)
     if asked.spot.method != "GET":
         headers["Content-Length"] = "0"
     return Request(_head(asked.spot.method, asked.spot.path, headers), 200 if asked.allowed else 403)
@@ -89,7 +89,7 @@ def _boolean(asked: CheckCase) -> bytes:
     return b"true" if asked.allowed else b"false"
 
 
-def _browser(asked: CheckCase) -> dict[str, str]:
+def browser_headers(asked: CheckCase) -> dict[str, str]:
     return {
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "dashboard.example.com",
