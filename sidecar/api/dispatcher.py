@@ -97,7 +97,7 @@ class Dispatcher:
         return self._short_response(request, await self._answer(request, path, query, request_id), request_id)
 
     async def _check_of_api(self, request: web.BaseRequest, sent: RepeatableCheck) -> web.StreamResponse:
-        """Respond to a check of the API whose body has arrived, from the cache if it is a repeated one."""
+        """Respond to a check of the API with an arrived body, from the cache if it is a repeated one."""
         started = perf_counter()
         authzen = sent.path.startswith(AUTHZEN)
         request_id = (repeated_request_id if authzen else request_id_of)(request.raw_headers)

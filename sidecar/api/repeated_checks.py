@@ -36,7 +36,7 @@ _ANYTHING: Final = Target("", "")
 
 
 class RepeatableCheck(msgspec.Struct, frozen=True, gc=False):
-    """A request whose response may be cached. ``key`` None: it has other headers that its response depends on."""
+    """A request with a response that may be cached. ``key`` None: it has other headers that its response depends on."""
 
     path: str
     content: bytes

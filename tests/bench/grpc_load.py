@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.http2_load import run as send
-from tests.bench.load import LOAD_CORE, Run, read_run
+from tests.bench.load import LOAD_CORE, Load, Run, read_run
 from tests.bench.users import CheckCase
 from tests.bench.wire import Request, browser_headers
 
@@ -50,16 +50,20 @@ def envoy_check(asked: CheckCase) -> GrpcRequest:
     return GrpcRequest(message.SerializeToString(), 200 if asked.allowed else 403)
 
 
-class GrpcLoad:
-    """Messages in rotation, with the interface of `load.Load`."""
+class GrpcLoad(Load):
+    """Messages in rotation, sent by `http2_load`."""
 
     def __init__(self, folder: Path, requests: Sequence[Request]) -> None:
         self.count = len(requests)
         self._messages = folder / "messages"
         self._messages.write_text("\n".join(request.raw.hex() for request in requests))
 
-    def run(self, port: int, seconds: int, *, connections: int = CONNECTIONS, once: bool = False) -> Run:
-        """Run the client on the load's core. ``connections`` over two are streams of the two."""
+    def run(
+        self, port: int, seconds: int, *, connections: int = CONNECTIONS, pause: float = 0.0, once: bool = False
+    ) -> Run:
+        """Run the client on the load's core. ``connections`` over two are streams of the two; there is no pause."""
+        if pause:
+            raise ValueError("the load over gRPC has no pauses")
         words = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "tests.bench.http2_load", str(port), METHOD]
         words += [str(self._messages), str(seconds), str(CONNECTIONS), str(max(1, connections // CONNECTIONS))]
         done = subprocess.run([*words, "once" if once else "again"], capture_output=True, text=True, check=False)
@@ -84,7 +88,7 @@ async def serve_bare(port: int) -> None:
         option = reply.ok_response.headers.add(append_action=2)
         option.header.key, option.header.value = f"x-auth-{name}", "usr_aaaaaaaaaaaa_bbbbbbbbbbbb"
     reply.ok_response.headers_to_remove.append("cookie")
-    content = reply.SerializeToString()
+    content = bytes(reply.SerializeToString())
 
     async def check(_message: bytes, _context: object) -> bytes:
         return content

@@ -17,7 +17,6 @@ from typing import Final
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
-PADDED: Final = 8
 WINDOW: Final = 65_535
 WIDE: Final = 2**30
 ALLOWED: Final = b"\x0a\x00"
@@ -109,19 +108,18 @@ class Connection:
         self.send(replies)
 
     def _take(self, kind: int, flags: int, stream: int, content: bytes) -> bytes:
-        match kind:
-            case 0 if content:
-                self._answered[stream] = self._answered.get(stream, b"") + content
-            case 4 if not flags & ACK:
-                return frame(SETTINGS, ACK, 0)
-            case 6 if not flags & ACK:
-                return frame(PING, ACK, 0, content)
-            case 7:
-                raise ConnectionError(f"GOAWAY: {content[8:]!r}")
-            case 8 if stream == 0:
-                self._window += int.from_bytes(content, "big")
-            case 3:
-                self._ended(stream)
+        if kind == DATA and content:
+            self._answered[stream] = self._answered.get(stream, b"") + content
+        elif kind == SETTINGS and not flags & ACK:
+            return frame(SETTINGS, ACK, 0)
+        elif kind == PING and not flags & ACK:
+            return frame(PING, ACK, 0, content)
+        elif kind == GOAWAY:
+            raise ConnectionError(f"GOAWAY: {content[8:]!r}")
+        elif kind == WINDOW_UPDATE and stream == 0:
+            self._window += int.from_bytes(content, "big")
+        elif kind == RESET:
+            self._ended(stream)
         if kind in (DATA, HEADERS) and flags & END_STREAM:
             self._ended(stream)
         return frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", len(content))) if kind == DATA and content else b""
@@ -189,8 +187,16 @@ def run(
 def main() -> None:
     port, method, path, seconds, connections, streams, once = sys.argv[1:]
     messages = [bytes.fromhex(line) for line in Path(path).read_text().split()]
-    load = {"seconds": float(seconds), "connections": int(connections), "streams": int(streams)}
-    sys.stdout.write(run(int(port), method, messages, once=once == "once", **load) + "\n")
+    report = run(
+        int(port),
+        method,
+        messages,
+        seconds=float(seconds),
+        connections=int(connections),
+        streams=int(streams),
+        once=once == "once",
+    )
+    sys.stdout.write(report + "\n")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tests.bench.wire import Request
 
@@ -68,9 +67,6 @@ class Run:
         return self.requests / self.seconds if self.seconds else 0.0
 
 
-L = TypeVar("L")
-
-
 class Load:
     """Requests in rotation, written once to a file that wrk's script reads."""
 
@@ -110,7 +106,7 @@ def read_run(output: str, errors: str = "") -> Run:
 
 
 @contextmanager
-def loading(requests: Sequence[Request], make: Callable[[Path, Sequence[Request]], L] = Load) -> Iterator[L]:
+def loading(requests: Sequence[Request], make: type[Load] = Load) -> Iterator[Load]:
     folder = Path(tempfile.mkdtemp(prefix="bench-load-"))
     try:
         yield make(folder, requests)

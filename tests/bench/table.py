@@ -229,7 +229,7 @@ def prove(name: str, port: int, requests: Sequence[Request], sample: int = 40) -
 def one_round(
     world: World,
     server: Server,
-    load: Load | GrpcLoad,
+    load: Load,
     measured: Measured,
     seconds: int,
     *,
