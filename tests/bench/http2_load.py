@@ -52,7 +52,7 @@ def header_blocks(method: str) -> tuple[bytes, bytes]:
     return STATIC + first, STATIC + bytes(0x80 | 62 + at for at in range(len(fields)))
 
 
-class Connection:
+class GrpcConnection:
     """One HTTP/2 connection with up to ``streams`` calls in flight."""
 
     def __init__(self, port: int, method: str, streams: int, calls: Iterator[bytes]) -> None:
@@ -161,7 +161,7 @@ def run(
     """Send the messages in rotation. Return a report in the form of `load.read_run`."""
     calls = rotation([message(one) for one in messages], once=once, until=time.perf_counter() + seconds)
     began = time.perf_counter()
-    lanes = [Connection(port, method, streams, calls) for _ in range(connections)]
+    lanes = [GrpcConnection(port, method, streams, calls) for _ in range(connections)]
     with selectors.DefaultSelector() as selector:
         for lane in lanes:
             selector.register(lane.socket, selectors.EVENT_READ, lane)
