@@ -153,23 +153,25 @@ class Dispatcher:
         return response
 
     def _page(self, console: Console, request: web.BaseRequest, path: str, query: str) -> RawResponse:
+        started = perf_counter()
         if is_ours(request.headers.get("Host"), self._app.public_config.hosts):
             answer = console.answer(request.method, path, query, request.raw_headers)
         else:
             answer = secured(NOT_OUR_NAME)
-        self._app.metrics.requests.count(LABEL, answer.status)
+        self._app.metrics.requests.count(LABEL, answer.status, perf_counter() - started)
         return answer
 
     async def _answer(
         self, request: web.BaseRequest, path: str, query: str, request_id: bytes, sent: RepeatableCheck | None = None
     ) -> RawResponse:
+        started = perf_counter()
         found = self._table.find(request.method, path)
         if isinstance(found, Problem):
             label, answer = "unknown", problem_answer(found)
         else:
             label = found[0].path
             answer = await self._answer_row(found, request, query, request_id.decode("ascii"), sent)
-        self._app.metrics.requests.count(label, answer.status)
+        self._app.metrics.requests.count(label, answer.status, perf_counter() - started)
         return answer
 
     async def _answer_row(

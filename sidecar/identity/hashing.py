@@ -102,6 +102,8 @@ class Hashing:
         self._turn = Priority.SIGN_IN
         self._busy = 0
         self._dummy: str | None = None
+        self.on_hashed: Callable[[float], None] = lambda _seconds: None
+        """Receives the seconds of each job, with its wait for a thread."""
         self.seconds = 0.02
         """Smoothed duration of a comparison. Callers use it to make two code paths take equal time."""
 
@@ -148,7 +150,7 @@ class Hashing:
         return self._dummy
 
     async def _run(self, priority: Priority, job: Callable[[], T]) -> T | Overloaded:
-        loop = asyncio.get_running_loop()
+        loop, started = asyncio.get_running_loop(), perf_counter()
         if self._busy < self._threads:
             self._busy += 1
         elif len(self._waiting[priority]) >= self._places[priority]:
@@ -157,7 +159,9 @@ class Hashing:
             await self._wait(priority, loop.create_future())
         work = loop.run_in_executor(self._pool, job)
         work.add_done_callback(lambda _: self._pass_on())  # also for a cancelled caller: the thread is busy until then
-        return await asyncio.shield(work)
+        hashed = await asyncio.shield(work)
+        self.on_hashed(perf_counter() - started)
+        return hashed
 
     async def _wait(self, priority: Priority, turn: asyncio.Future[None]) -> None:
         self._waiting[priority].append(turn)

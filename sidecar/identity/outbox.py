@@ -88,6 +88,10 @@ class Outbox:
         self._count(source, MailOutcome.QUEUED)
         return True
 
+    def waiting(self, source: MailSource) -> int:
+        """Return the number of queued jobs (metric ``sidecar_mails_waiting``)."""
+        return self._waiting[source].qsize()
+
     def reject(self, source: MailSource, outcome: MailOutcome) -> None:
         """Count a mail that is not queued. Log it at most once per minute, so that requests cannot flood the log."""
         self._count(source, outcome)

@@ -21,8 +21,9 @@ from sidecar.server.container import Container, Dependencies
 from sidecar.server.container_identity import MailSetupError
 from sidecar.server.grpc_listener import GrpcListener
 from sidecar.server.issuer_registry import IssuerRegistry
-from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow, tls_context
+from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow
 from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store
+from sidecar.server.served_certificate import ServedCertificate
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources.console_files import ConsoleFilesError
 from sidecar.sources.key_files import KeyFileError, load_or_create
@@ -125,24 +126,11 @@ class Sidecar:
     async def reload(self) -> None:
         """Re-read certificate, decision log file, policy, keys, store URL and trusted issuers now (SIGHUP)."""
         self._on_rotation()
-        self._renew_certificate()
+        self._certificate.renew(self._listeners)
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
         await self._assembly.store_url.read()
         await self.app.policy.reload()  # last: its checks query the store, which may be unavailable
-
-    def _renew_certificate(self) -> None:
-        """Load the certificate and key again. An invalid pair leaves the current one in force."""
-        try:
-            tls = tls_context(self._settings)
-            if tls is not None:
-                for listener in self._listeners:
-                    listener.renew(tls)
-        except (ListenerError, OSError) as problem:
-            _log.error("the certificate on disk cannot be used; the one in memory stays in force", problem=str(problem))
-            self.app.metrics.tls_rejected.set(1)
-        else:
-            self.app.metrics.tls_rejected.set(0)
 
     def drain(self) -> float:
         """Report not ready, and close each connection after its next response. Return the drain time in seconds, 0 if
@@ -162,6 +150,7 @@ class Sidecar:
         """Create the dependencies. Every problem with files and with the store's URL is found here."""
         settings = self._settings
         self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
+        self._certificate = ServedCertificate(settings, metrics)
         from_files = settings.policy_source is PolicySource.FILES
         policy = await policy_of_files(settings, force=self._force_policy) if from_files else None
         keys = load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
@@ -179,6 +168,8 @@ class Sidecar:
         if self._settings.redis_url is not None:
             return self._settings.redis_url
         embedded = await EmbeddedServer.acquire(self._settings.state_dir)
+        if self._metrics is not None:
+            embedded.on_restart = self._metrics.operation.embedded_restarts.inc
         self._stack.push_async_callback(embedded.stop)
         self._spawn("embedded store", embedded.watch)
         return embedded.url

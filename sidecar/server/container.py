@@ -39,6 +39,7 @@ from sidecar.server.container_identity import serving_identity
 from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.key_watcher import KeyWatcher
 from sidecar.server.listeners import check_url
+from sidecar.server.operating_watch import FleetSize, watch_export, watch_loop, watch_operation
 from sidecar.server.policy_start import StartedPolicy
 from sidecar.server.state_files import store_place
 from sidecar.sources.console_files import read_console
@@ -95,6 +96,7 @@ class Container:
         yield "key watch", self.keyring.watch
         yield "issuer watch", self._deps.trusted.watch
         yield "store URL watch", self.store_url.watch
+        yield "loop watch", partial(watch_loop, self._deps.metrics.operation.loop_lag.observe)
         yield from self.identity.work()
 
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
@@ -103,7 +105,9 @@ class Container:
         yield from deps.policy.work()
         yield "policy rollout", self.rollout.run
         audit = exporter(deps.store, deps.settings.state_dir, deps.keys.pepper, id=self.live.fleet.id)
+        watch_export(deps.metrics, audit)
         yield "audit export", audit.run
+        yield "fleet size", FleetSize(deps.metrics, self.live.fleet.members).run
         yield "live copy", self.live.run
         yield "roles in use", self.undeclared_roles.run
         yield "issuer accounts", partial(deps.trusted.watch_accounts, Accounts(deps.store))
@@ -158,6 +162,7 @@ class Container:
     def _wire_identity(self, deps: Dependencies, stack: AsyncExitStack) -> None:
         settings, keys = deps.settings, deps.keys
         hashing = Hashing(keys.pepper)
+        hashing.on_hashed = deps.metrics.operation.hash_duration.observe
         stack.callback(hashing.close)
         deps.metrics.watch_hash_queue(lambda: hashing.queue_depth)
         self.identity = serving_identity(
@@ -166,6 +171,8 @@ class Container:
         stack.push_async_callback(self.identity.close)
         self.keyring = KeyWatcher(settings.keys_dir, keys, self._use_keys, group_read=settings.keys_group_read)
         self.live.followers.append(self.keyring)
+        memory, outbox = self.identity.memory, self.identity.outbox
+        watch_operation(deps.metrics, live=self.live, keyring=self.keyring, memory=memory, outbox=outbox)
 
     def _wire_rollout(self, deps: Dependencies) -> None:
         policy, generations, holders = deps.policy.holder, PolicyHistory(deps.store), RoleHolders(deps.store)

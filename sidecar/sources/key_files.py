@@ -49,10 +49,11 @@ class _ChangedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadedKeys:
-    """Key set and pepper of a directory."""
+    """Key set and pepper of a directory. ``made_at``: last write of the signing key's file, Unix seconds."""
 
     keys: KeySet
     pepper: Pepper
+    made_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def load(directory: Path, *, group_read: bool = False) -> LoadedKeys:
             "(no stored password can be checked without it)"
         )
     others = [key.private.public_key() for key in keys if key.kid != signing.kid]
-    return LoadedKeys(KeySet.of(signing.private, others, former), Pepper(pepper))
+    return LoadedKeys(KeySet.of(signing.private, others, former), Pepper(pepper), signing.made_at)
 
 
 def fingerprint(directory: Path) -> Fingerprint:

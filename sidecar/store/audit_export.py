@@ -113,6 +113,8 @@ class Exporter:
         self._sign = sign
         self._keep = keep
         self._clock = clock
+        self.exported_at = time.monotonic()
+        """Time of the last run without a problem, or of the start. Monotonic seconds."""
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Export every ``interval`` seconds until cancelled. ``on_problem`` receives errors of store and disk.
@@ -122,6 +124,7 @@ class Exporter:
         while True:
             try:
                 await self.export()
+                self.exported_at = time.monotonic()
             except (StoreUnavailableError, OSError, AuditGapError) as problem:
                 self._on_problem(problem)
             await asyncio.sleep(interval)

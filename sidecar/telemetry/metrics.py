@@ -14,6 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from sidecar.domain.decision import Decision, Reason, Verdict
+from sidecar.telemetry.operating_metrics import STORE_BUCKETS, OperatingMetrics
+from sidecar.telemetry.request_metrics import RequestCounter
 
 CHECK_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
 """Seconds. A cached check takes tens of microseconds, a check that reads the store a fraction of a millisecond."""
@@ -67,23 +69,6 @@ class CheckCounter(Collector):
         for bound, count in zip((*map(str, CHECK_BUCKETS), "+Inf"), self._buckets, strict=True):
             total += count
             yield bound, total
-
-
-class RequestCounter(Collector):
-    """API requests by endpoint and status. Not thread-safe."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], int] = defaultdict(int)
-
-    def count(self, endpoint: str, status: int) -> None:
-        """Count a request. ``endpoint``: the path of its row in the router, or one word for all unknown paths."""
-        self._counts[endpoint, status] += 1
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        requests = CounterMetricFamily("sidecar_http_requests", "API requests", labels=("endpoint", "status"))
-        for (endpoint, status), count in self._counts.items():
-            requests.add_metric((endpoint, str(status)), count)
-        yield requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +147,7 @@ class Metrics:
             ProcessCollector(registry=registry)
         self.checks = CheckCounter()
         registry.register(self.checks)
-        self.store_requests = Histogram(
-            "sidecar_store_request_duration_seconds", "Duration of store requests", ["operation"], registry=registry
-        )
-        self.store_errors = Counter(
-            "sidecar_store_errors", "Store requests without a response", ["operation"], registry=registry
-        )
-        self.store_states = StoreStates()
-        registry.register(self.store_states)
-        self.store_regressions = Counter(
-            "sidecar_store_regressions", "Times a store partition returned with older data", registry=registry
-        )
-        self.store_lag = Gauge(
-            "sidecar_store_lag_seconds", "Time since the last message of the change feed", registry=registry
-        )
+        self._store(registry)
         self._files(registry)
         self._identity(registry)
         self.requests = RequestCounter()
@@ -195,6 +167,28 @@ class Metrics:
         self._settle: Callable[[], None] = lambda: None
         Info("sidecar_build", "Version of the program", registry=registry).info({"version": version})
         self._watched(registry)
+        self.operation = OperatingMetrics(registry)
+
+    def _store(self, registry: CollectorRegistry) -> None:
+        """Register the metrics of the store and its feed."""
+        self.store_requests = Histogram(
+            "sidecar_store_request_duration_seconds",
+            "Duration of store requests",
+            ["operation"],
+            buckets=STORE_BUCKETS,
+            registry=registry,
+        )
+        self.store_errors = Counter(
+            "sidecar_store_errors", "Store requests without a response", ["operation"], registry=registry
+        )
+        self.store_states = StoreStates()
+        registry.register(self.store_states)
+        self.store_regressions = Counter(
+            "sidecar_store_regressions", "Times a store partition returned with older data", registry=registry
+        )
+        self.store_lag = Gauge(
+            "sidecar_store_lag_seconds", "Time since the last message of the change feed", registry=registry
+        )
 
     def _identity(self, registry: CollectorRegistry) -> None:
         """Register the metrics of sign-ins, second factors and mails."""

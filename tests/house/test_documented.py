@@ -99,7 +99,11 @@ def test_every_metric_of_the_process_is_in_the_table() -> None:
 
 
 def test_every_metric_in_the_source_is_in_the_table(root: Path) -> None:
-    names = set(re.findall(r'"(sidecar_[a-z_]+)"', (root / "sidecar/telemetry/metrics.py").read_text()))
+    names = set(
+        re.findall(
+            r'"(sidecar_[a-z_]+)"', "\n".join(path.read_text() for path in (root / "sidecar/telemetry").glob("*.py"))
+        )
+    )
     assert names
     # Prometheus' own suffixes, which the library adds.
     assert [name for name in sorted(names) if not {name, f"{name}_total", f"{name}_info"} & METRICS] == []

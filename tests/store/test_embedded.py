@@ -248,6 +248,23 @@ def test_an_owner_starts_a_server_that_died_again(sidecar):
     owner.stop()
 
 
+async def test_a_restart_of_the_server_is_reported(tmp_path, binary):
+    server = await EmbeddedServer.acquire(tmp_path / "state", binary=binary)
+    restarts: list[bool] = []
+    server.on_restart = lambda: restarts.append(True)
+    watching = asyncio.create_task(server.watch(0.01))
+    try:
+        await asyncio.sleep(0.05)
+        assert restarts == []
+        server._process.kill()
+        while not restarts:
+            await asyncio.sleep(0.01)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await server.stop()
+
+
 async def test_an_orphan_is_ended_before_another_server_writes(tmp_path, binary, monkeypatch):
     """If the kernel does not end it (macOS), the next owner does, and never writes beside it."""
     monkeypatch.setattr(embedded.sys, "platform", "plan9")

@@ -170,8 +170,13 @@ async def test_R31_a_store_change_during_the_wait_is_incomplete(make_fleet, cloc
 async def test_R31_a_write_unconfirmed_by_replicas_is_incomplete(make_fleet, clock):
     fleet = await trusted(make_fleet("a"), clock)
     await fleet.acknowledge(0, 5)
+    incomplete: list[bool] = []
+    fleet.on_incomplete = lambda: incomplete.append(True)
 
+    assert (await fleet.wait_applied(Position(0, 5))).complete
+    assert incomplete == []
     assert not (await fleet.wait_applied(Position(0, 5, durable=False))).complete
+    assert incomplete == [True]
 
 
 async def test_R31_a_store_that_is_out_leaves_it_incomplete(make_fleet, clock, town, monkeypatch):

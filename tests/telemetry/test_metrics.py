@@ -43,7 +43,7 @@ def test_gauges_are_read_when_scraped() -> None:
 def test_requests_are_counted_by_row_and_status() -> None:
     metrics = Metrics("1")
     for status in (200, 200, 404):
-        metrics.requests.count("/v1/me", status)
+        metrics.requests.count("/v1/me", status, 0.001)
     text = metrics.exposition().decode()
     assert 'sidecar_http_requests_total{endpoint="/v1/me",status="200"} 2.0' in text
     assert 'sidecar_http_requests_total{endpoint="/v1/me",status="404"} 1.0' in text

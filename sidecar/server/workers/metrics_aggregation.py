@@ -23,14 +23,34 @@ LARGEST = frozenset(
         "sidecar_issuer_keys_left_out",
         "sidecar_issuer_accounts_missing",
         "sidecar_tls_rejected",
+        "sidecar_store_url_rejected",
         "sidecar_store_lag_seconds",
         "sidecar_store_state",
         "sidecar_store_warnings",
         "sidecar_build_info",
         "sidecar_policy_info",
+        "sidecar_audit_export_age_seconds",
+        "sidecar_signing_key_timestamp_seconds",
+        "sidecar_fleet_members",
+        "sidecar_store_memory_ratio",
+        "sidecar_record_copies_age_seconds",
     }
 )
-"""Gauges aggregated as the maximum over the workers. All others are added."""
+"""Gauges aggregated as the maximum over the workers."""
+
+SMALLEST = frozenset({"sidecar_tls_expiry_timestamp_seconds"})
+"""Gauges aggregated as the minimum over the workers."""
+
+ADDED = frozenset(
+    {
+        "sidecar_ready",
+        "sidecar_hash_queue_depth",
+        "sidecar_record_copies",
+        "sidecar_connections",
+        "sidecar_mails_waiting",
+    }
+)
+"""Gauges that are added, as every counter is."""
 
 COUNTED = ("counter", "histogram", "summary")
 
@@ -66,7 +86,7 @@ class MetricsSum:
 
 
 def _both(name: str, one: float, other: float) -> float:
-    if name.endswith("_created"):
+    if name in SMALLEST or name.endswith("_created"):
         return min(one, other)  # a sum is as old as its oldest part
     return max(one, other) if name in LARGEST else one + other
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,11 +52,15 @@ _ONCE: Final = Retry(NoBackoff(), 0)
 
 @dataclass(slots=True)
 class EmbeddedServer:
-    """Role of one process in the embedded store. ``url`` does not change with the owner."""
+    """Role of one process in the embedded store. ``url`` does not change with the owner.
+
+    ``on_restart`` is called when `watch` has started the server.
+    """
 
     folder: Path
     url: str
     binary: ServerBinary | None
+    on_restart: Callable[[], None] = lambda: None
     _owner: int | None = None
     _shared_lock: int | None = None
     _process: "subprocess.Popen[bytes] | None" = None
@@ -92,6 +97,7 @@ class EmbeddedServer:
             try:
                 if not alive and self._take_ownership():
                     await self._run(time.monotonic() + START_TIMEOUT)
+                    self.on_restart()
             except (StoreUnavailableError, StoreMismatchError, OSError):
                 # No free descriptor, a full disk, a missing folder: retried at the next iteration. Until then the store
                 # is out, as every response reports.

@@ -67,6 +67,8 @@ class Fleet:
         """Feeds by partition; empty before the first one is followed."""
         self.objection = ""
         """Reason to reject the store by its last read meta record; empty if it belongs to this sidecar (R46)."""
+        self.on_incomplete: Callable[[], None] = lambda: None
+        """Called when the effect of a change on every sidecar is not confirmed."""
         self.id = id
         self._lease = lease
         self._clock = clock
@@ -175,6 +177,12 @@ class Fleet:
 
         If the store becomes unavailable, ``complete`` is false; the change itself is done.
         """
+        revocation = await self._wait_applied(position)
+        if not revocation.complete:
+            self.on_incomplete()
+        return revocation
+
+    async def _wait_applied(self, position: Position) -> Revocation:
         began, era, pause = self._clock(), self._era, FIRST_POLL
         live, done = 0, False
         while not done:

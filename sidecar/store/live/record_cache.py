@@ -65,13 +65,13 @@ class RecordCache:
     ) -> None:
         self._store = store
         self._together = Batcher(self._fetch)
-        self._lease_seconds = lease
-        self._clock = clock
+        self.lease_seconds = lease
+        self.clock = clock
         self._states = states or PartitionStates(clock=clock)
         self._on_regression = on_regression
         self._max_floors = max_floors
         self._copies: FifoCache[UserId, CachedRecord] = FifoCache(max_copies)
-        self._leases: dict[int, Lease] = {}
+        self.leases: dict[int, Lease] = {}
         self._floors: OrderedDict[UserId, HighWaterMark] = OrderedDict()
         self._account_floors: OrderedDict[AccountId, int] = OrderedDict()
         self._flights: dict[UserId, list[InFlightRead]] = {}
@@ -84,7 +84,7 @@ class RecordCache:
         copy = self._copies.get(uid)
         if copy is None:
             return None
-        now = self._clock()
+        now = self.clock()
         return copy.record if now < copy.lease.until and now < copy.until else None
 
     async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
@@ -125,8 +125,8 @@ class RecordCache:
 
     def lags(self) -> Mapping[int, float]:
         """Return the seconds since the last heartbeat of each partition's feed."""
-        now = self._clock()
-        return {partition: now - lease.last_heartbeat for partition, lease in self._leases.items()}
+        now = self.clock()
+        return {partition: now - lease.last_heartbeat for partition, lease in self.leases.items()}
 
     def known_users(self) -> Mapping[int, int]:
         """Return the number of users seen here by partition; above ``max_floors`` the least recent are dropped."""
@@ -185,22 +185,22 @@ class RecordCache:
     def left(self) -> None:
         """Stop the use of all copies: after leaving the fleet, no change waits for this process (R31)."""
         self._left = True
-        for partition in self._leases:
+        for partition in self.leases:
             self._extend(partition)
 
     # Internals -------------------------------------------------------------------------------------------------------
 
     def lease(self, partition: int) -> Lease:
         """Return the lease of the partition's copies; the same object at each call."""
-        return self._leases.setdefault(partition, Lease())
+        return self.leases.setdefault(partition, Lease())
 
     def _extend(self, partition: int) -> None:
         lease = self.lease(partition)
         registered = float("-inf") if self._left else self._registered.get(partition, float("-inf"))
-        lease.until = min(lease.last_heartbeat, registered) + self._lease_seconds
+        lease.until = min(lease.last_heartbeat, registered) + self.lease_seconds
 
     def _live(self, partition: int) -> bool:
-        return self._clock() < self.lease(partition).until
+        return self.clock() < self.lease(partition).until
 
     def _start_fetch(self, uid: UserId, account: AccountId, partition: int) -> InFlightRead:
         """Queue a new read. It is sent after this call, so its result is at least as recent."""
@@ -259,7 +259,7 @@ class RecordCache:
         known = self._copies.get(record.id)
         if known is not None and known.record == record:
             record = known.record  # keep the object: cached decisions made with it stay valid
-        until = self._clock() + MAX_AGE - hash(record.id) % 1000 / 1000 * AGE_SPREAD
+        until = self.clock() + MAX_AGE - hash(record.id) % 1000 / 1000 * AGE_SPREAD
         self._copies.set(record.id, CachedRecord(record, self.lease(partition), until))
         self._raise(record.id, HighWaterMark(record.revision, record.epoch))
 
