@@ -1,7 +1,8 @@
-"""Metrics of sign-ins and step-ups, for all endpoints that sign in."""
+"""Metrics of sign-ins and step-ups, for all endpoints that sign in. Failures have a line in the log, too."""
 
 from typing import Any, Final
 
+from sidecar.api.sign_in_log import FAILURE_LOG, FailureEvent
 from sidecar.http.request import Request
 from sidecar.identity.factors.attempts import WrongCode
 from sidecar.identity.factors.sign_in import FactorSignInOutcome
@@ -27,8 +28,11 @@ _LABELS: Final[dict[type[Any], str]] = {
 
 
 def count_login(call: Request[Any], outcome: LoginOutcome | FactorSignInOutcome) -> None:
-    """Count a login by its outcome. The second step counts as one more."""
-    call.app.metrics.logins.labels(_LABELS[type(outcome)]).inc()
+    """Count a login by its outcome, and log a failure. The second step counts as one more."""
+    label = _LABELS[type(outcome)]
+    call.app.metrics.logins.labels(label).inc()
+    if isinstance(outcome, InvalidGrant | WrongCode | Limited) or outcome == AccountRequired(proven=False):
+        FAILURE_LOG.failed(FailureEvent.SIGN_IN, label, address=call.address, request_id=call.request_id)
 
 
 _STEP_UPS: Final[dict[type[Any], str]] = {
@@ -43,5 +47,8 @@ _STEP_UPS: Final[dict[type[Any], str]] = {
 
 
 def count_step_up(call: Request[Any], outcome: StepUpOutcome) -> None:
-    """Count a step-up by its outcome."""
-    call.app.metrics.step_ups.labels(_STEP_UPS[type(outcome)]).inc()
+    """Count a step-up by its outcome, and log a failure."""
+    label = _STEP_UPS[type(outcome)]
+    call.app.metrics.step_ups.labels(label).inc()
+    if isinstance(outcome, WrongCode | WrongPassword | Limited):
+        FAILURE_LOG.failed(FailureEvent.STEP_UP, label, address=call.address, request_id=call.request_id)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.cli.init import README
+from sidecar.cli.init import PURPOSES, README
 from sidecar.cli.policy import VERBS
 from sidecar.policy.diagnostics import MODEL_FILE, OPTIONAL_FILES, POLICY_FILES
 from sidecar.sources.console_files import read_console
@@ -178,6 +178,9 @@ def test_the_wheel_holds_types_and_console(root: Path, tmp_path: Path) -> None:
     assert {"sidecar/py.typed", "sidecar/client/README.md"} <= names
     assert {name for name in names if name.startswith("sidecar/templates/minimal/")} == {
         f"sidecar/templates/minimal/{name}" for name in POLICY_FILES if name not in OPTIONAL_FILES
+    }
+    assert {name for name in names if name.startswith("sidecar/templates/observability/")} == {
+        f"sidecar/templates/observability/{name}" for name in PURPOSES["observability"]
     }
     assert {name for name in names if name.startswith("sidecar/console/")} == {
         f"sidecar/console/{name}" for name in read_console()
