@@ -115,9 +115,7 @@ def refusal(reply: str, *, moves: bool = False) -> StoreUnavailableError:
 def _silence(error: BaseException) -> StoreUnavailableError:
     """Return StoreUnavailableError for a missing reply, or one that is not in the Redis protocol."""
     known = remedy_of_silence(f"{type(error).__name__} {error}")
-    return StoreUnavailableError(
-        f"the store does not answer: {type(error).__name__}: {_short(str(error))}{known.suffix}"
-    )
+    return StoreUnavailableError(f"the store does not answer: {known.problem}{known.suffix}")
 
 
 def is_not_permitted(error: Exception) -> bool:

@@ -152,6 +152,29 @@ def test_R50_whatever_redis_answers_is_an_outage(error, answered, refused):
     problem = outage(error)
     assert isinstance(problem, StoreUnavailableError)
     assert (problem.answered, problem.refused) == (answered, refused)
+    assert type(error).__name__ not in str(problem), "the library's words"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            E.ConnectionError("Error 111 connecting to db:6379. Connect call failed ('10.0.0.1', 6379)."),
+            "refused (db:6379)",
+        ),
+        (
+            E.ConnectionError("Error 2 connecting to unix socket: /run/none. No such file."),
+            "no such socket (/run/none)",
+        ),
+        (E.TimeoutError("Timeout connecting to server"), "no reply in time: check"),
+        (E.ConnectionError("the Sentinels have no master of the name 'main'"), "no master of the name 'main': correct"),
+        (OSError(32, "Broken pipe"), "it closed the connection"),
+        (E.ConnectionError("<something odd>"), "the connection failed: see the server's log"),
+    ],
+)
+def test_R50_a_silence_is_a_problem_and_a_remedy(error, message):
+    assert message in str(outage(error))
+    assert "Error" not in str(outage(error))
 
 
 def test_R50_a_message_repeats_no_argument_and_is_one_short_line():

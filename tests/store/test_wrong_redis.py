@@ -5,6 +5,7 @@ Servers are real ones, or a few lines that respond as other programs do.
 
 import asyncio
 import contextlib
+import re
 
 import pytest
 
@@ -14,6 +15,10 @@ from tests.ports import free_port
 from tests.store.test_topology import BUS, servers, until
 
 __all__ = ["servers"]
+
+
+LIBRARY = r"\b(?!StoreUnavailable|StoreMismatch)\w+(?:Error|Response)\b|Errno|Error \d|object at|Traceback|\('"
+"""Words of a library's exception."""
 
 
 @contextlib.asynccontextmanager
@@ -43,6 +48,7 @@ async def start_problem(url, **options):
         assert "\n" not in str(problem)
         assert len(str(problem)) < 420
         assert "S3cret" not in str(problem)
+        assert not re.search(LIBRARY, str(problem))
         return problem
     finally:
         if store is not None:

@@ -10,10 +10,14 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """Remedy clause. ``misconfigured``: no retry helps; the settings name another kind of server or database."""
+    """Remedy clause. ``misconfigured``: no retry helps; the settings name another kind of server or database.
+
+    ``problem``: what is wrong, without the library's words.
+    """
 
     text: str = ""
     misconfigured: bool = False
+    problem: str = ""
 
     @property
     def suffix(self) -> str:
@@ -27,6 +31,8 @@ _LOGIN: Final = "correct user and password in SIDECAR_REDIS_URL, or SIDECAR_REDI
 _OTHER_HOST: Final = "the certificate is for another host: name that host, or ssl_check_hostname=false"
 _CLIENT_CERTIFICATE: Final = "name a client certificate with ?ssl_certfile= and ssl_keyfile="
 _CLOSED: Final = "if the server requires TLS, write rediss://, and name a client certificate if required"
+
+_ANY: Final = "see the server's log, and check host and port in SIDECAR_REDIS_URL"
 
 _REPLIES: Final = (
     (r"DB index is out of range|SELECT index", "choose a database that the server has, as in /0", True),
@@ -46,24 +52,52 @@ _REPLIES: Final = (
 )
 
 _SILENCES: Final = (
-    (r"CERTIFICATE_VERIFY_FAILED.*(?:mismatch|not valid for|doesn't match)", _OTHER_HOST),
-    (r"CERTIFICATE_VERIFY_FAILED", "name the CA's file with ?ssl_ca_certs=/PATH"),
-    (r"CERTIFICATE_REQUIRED|certificate required|HANDSHAKE_FAILURE", _CLIENT_CERTIFICATE),
+    (r"CERTIFICATE_VERIFY_FAILED.*(?:mismatch|not valid for|doesn't match)", "TLS failed", _OTHER_HOST),
+    (
+        r"CERTIFICATE_VERIFY_FAILED",
+        "its certificate is not trusted",
+        "name the CA's file with ?ssl_ca_certs=/PATH",
+    ),
+    (r"CERTIFICATE_REQUIRED|certificate required|HANDSHAKE_FAILURE", "TLS failed", _CLIENT_CERTIFICATE),
     (
         r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|\[SSL[:\]]|SSL: ",
+        "TLS failed",
         "the port has no TLS: write redis://, or the TLS port",
     ),
-    (r"InvalidResponse.*(?:x15|\\x15)", "the port requires TLS: write rediss://"),
-    (r"InvalidResponse|Protocol Error", NO_REDIS),
-    (r"have no master of the name", "correct the master's name after the Sentinels in SIDECAR_REDIS_URL"),
+    (r"InvalidResponse.*(?:x15|\\x15)", "it does not speak Redis' protocol", "the port requires TLS: write rediss://"),
+    (r"InvalidResponse|Protocol Error", "it does not speak Redis' protocol", NO_REDIS),
     (
-        r"Connection refused|Connect call failed|Errno 111|No such file|Errno 2\b",
+        r"the Sentinels have no master of the name '[^']*'",
+        "",
+        "correct the master's name after the Sentinels in SIDECAR_REDIS_URL",
+    ),
+    (
+        r"No such file|Errno 2\b",
+        "there is no such socket",
         "start the server, or correct SIDECAR_REDIS_URL",
     ),
-    (r"Name or service not known|getaddrinfo|nodename nor servname|failure in name", "correct the host's name"),
-    (r"Connection closed by server|Connection lost|Connection reset|reset by peer|IncompleteRead", _CLOSED),
-    (r"Timeout", "check host, port, firewall and TLS (rediss:// or redis://)"),
+    (
+        r"Connection refused|Connect call failed|Errno 111",
+        "connection refused",
+        "start the server, or correct SIDECAR_REDIS_URL",
+    ),
+    (
+        r"Name or service not known|getaddrinfo|nodename nor servname|failure in name",
+        "its host's name has no address",
+        "correct the host's name",
+    ),
+    (
+        r"Connection closed by server|Connection lost|Connection reset|reset by peer|IncompleteRead|Broken pipe",
+        "it closed the connection",
+        _CLOSED,
+    ),
+    (r"Too many connections|MaxConnections", "too many connections of this sidecar", "wait, or add sidecars"),
+    (r"Timeout|timed out", "no reply in time", "check host, port, firewall and TLS (rediss:// or redis://)"),
 )
+"""Pattern of the exception's name and message, problem, remedy. An empty problem is the text that matches."""
+
+_PLACE: Final = re.compile(r"connecting to (?:unix socket: )?([^\s]*[:/][^\s]*[^\s.:])")
+"""Address in redis-py's messages of failed connections: of several servers, it names the one."""
 
 
 def remedy_of_reply(text: str) -> Remedy:
@@ -74,5 +108,9 @@ def remedy_of_reply(text: str) -> Remedy:
 
 def remedy_of_silence(text: str) -> Remedy:
     """Return the remedy for a connection without a Redis reply. ``text``: name and message of the exception."""
-    found = next((row for row in _SILENCES if re.search(row[0], text, re.IGNORECASE | re.DOTALL)), None)
-    return Remedy(found[1]) if found else Remedy()
+    place = _PLACE.search(text)
+    where = f" ({place[1]})" if place else ""
+    for pattern, problem, remedy in _SILENCES:
+        if found := re.search(pattern, text, re.IGNORECASE | re.DOTALL):
+            return Remedy(remedy, problem=(problem or found[0]) + where)
+    return Remedy(_ANY, problem=f"the connection failed{where}")
