@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from sidecar.domain.problems import Problem
+from sidecar.http.denial_log import DENIAL_LOG
 from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.request import Request, Response
 from sidecar.pdp.health import HealthCheck, StatusReport
@@ -69,7 +70,8 @@ def _verbose(checks: Mapping[str, HealthCheck], excluded: Collection[str]) -> It
 
 async def status(call: Request[None]) -> Response:
     """Return one flat object. README, "Watching it", lists its members."""
-    return Response(200, await call.app.health.report())
+    report = await call.app.health.report()
+    return Response(200, msgspec.structs.replace(report, denials=DENIAL_LOG.recent()))
 
 
 async def metrics(call: Request[None]) -> Response:

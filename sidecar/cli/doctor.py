@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import click
 
 from sidecar.cli.doctor_policy import policy_keys, stored_policy
+from sidecar.cli.gateway_denials import gateway_findings
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, print_json, print_table
 from sidecar.cli.store_session import run_with_store
@@ -34,15 +35,21 @@ CLOCK_SECONDS = 5.0
 
 @click.command()
 @settings_options()
+@click.option("--from-gateway", is_flag=True, help="Explain the last denied checks of the running sidecar instead.")
 @json_option
-def doctor(as_json: bool, **flags: str | None) -> int:
+def doctor(as_json: bool, from_gateway: bool, **flags: str | None) -> int:
     """Check everything that `serve` needs. Exit status 1 for a fault.
 
     Checks settings, certificates, issuers, mails, the decision log, the addresses, passkeys, policy, keys, rights,
     store and clock. Run it as the user of `serve`, because it tests that user's permissions. A running sidecar is not
     disturbed.
+
+    With --from-gateway the running sidecar is asked for its checks so far: the last denials that a gateway's
+    configuration can cause, each with its remedy.
     """
     settings = settings_from(flags)
+    if from_gateway:
+        return _report(list(gateway_findings(settings.ops_listen)), as_json=as_json)
     opened = [CheckFinding("keys", CheckStatus.WARNING, warning) for warning in close_keys_and_state(settings)]
     findings = [
         *_settings(settings),
@@ -55,6 +62,10 @@ def doctor(as_json: bool, **flags: str | None) -> int:
         *_rights(settings),
         *_store(settings),
     ]
+    return _report(findings, as_json=as_json)
+
+
+def _report(findings: Sequence[CheckFinding], *, as_json: bool) -> int:
     if as_json:
         print_json([{"check": one.check, "status": one.status, "detail": one.detail} for one in findings])
     else:

@@ -12,6 +12,8 @@ from sidecar.cli.output import OK, answer_no, json_option, print_json, unavailab
 from sidecar.config.parsers import Address, TcpAddress
 
 TIMEOUT = 3.0
+MAX_BODY = 8 << 20
+"""Bytes of a response that are read."""
 
 
 class _Unix(http.client.HTTPConnection):
@@ -47,21 +49,26 @@ def health(as_json: bool, **flags: str | None) -> int:
 
 def fetch(address: Address, path: str) -> tuple[int, dict[str, Any]]:
     """Send a GET to the ops listener. Return the status and the JSON object, empty for any other body."""
+    status, body = fetch_bytes(address, path)
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    return status, answer if isinstance(answer, dict) else {}
+
+
+def fetch_bytes(address: Address, path: str) -> tuple[int, bytes]:
+    """Send a GET to the ops listener. Return status and body."""
     connection = _connection(address)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        body = response.read(1 << 20)
+        return response.status, response.read(MAX_BODY)
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
         raise unavailable(f"no sidecar responds at {address}: {why} (is `sidecar serve` running there?)") from None
     finally:
         connection.close()
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    return response.status, answer if isinstance(answer, dict) else {}
 
 
 def _connection(address: Address) -> http.client.HTTPConnection:

@@ -41,11 +41,25 @@ class StoredPolicy(Protocol):
     async def candidate(self) -> CandidateProgress | None: ...
 
 
+class RecentDenial(msgspec.Struct, frozen=True):
+    """Last denial of one kind that an operator can fix (http/denial_causes.py), and the number of its kind.
+
+    ``age_s``: seconds since then.
+    """
+
+    kind: str
+    endpoint: str
+    detail: str
+    count: int
+    age_s: float
+
+
 class StatusReport(msgspec.Struct, frozen=True):
     """Body of ``/status``: one flat object. ``time_zones``: version of their rules, if the policy has hours.
 
     ``policy_revision``, ``policy_counter``: of a generation of the store. ``policy_problem``: why it is not served.
     ``candidate``: a generation that is being applied.
+    ``denials``: added by the endpoint.
     """
 
     version: str
@@ -67,6 +81,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     policy_counter: int | None
     policy_problem: str
     candidate: dict[str, Any] | None
+    denials: list[RecentDenial] = []
 
 
 @dataclass(slots=True)

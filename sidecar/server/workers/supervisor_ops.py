@@ -96,7 +96,8 @@ class WorkersOps:
         if not output:
             return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable"})
         worst = min(output, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
-        return _json(HTTPStatus.OK, {**worst, "workers": len(output)})
+        denials = merged_denials(report.get("denials", ()) for report in output)
+        return _json(HTTPStatus.OK, {**worst, "denials": denials, "workers": len(output)})
 
     async def _metrics(self, _query: Mapping[str, str]) -> RawResponse:
         async with self._counting:  # one at a time: an overtaken response would decrease the counters
@@ -105,6 +106,16 @@ class WorkersOps:
             texts = [text if status == HTTPStatus.OK else "" for status, text in output]
             body = self._aggregator.exposition(zip(sockets, texts, strict=True), pause_left=self._pool.pause_left())
         return RawResponse(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), body)
+
+
+def merged_denials(reports: Iterable[Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the last denial of each kind in any worker, with the number of all, the newest first."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in (denial for report in reports for denial in report):
+        known = found.get(one["kind"])
+        newer = one if known is None or one["age_s"] < known["age_s"] else known
+        found[one["kind"]] = {**newer, "count": one["count"] + (known["count"] if known else 0)}
+    return sorted(found.values(), key=lambda one: float(one["age_s"]))
 
 
 async def livez(socket: Path, seconds: float = FETCH_SECONDS) -> bool:
