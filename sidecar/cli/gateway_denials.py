@@ -10,7 +10,7 @@ from sidecar.config.parsers import Address
 from sidecar.server.preflight import CheckFinding, CheckStatus
 
 ENOUGH: Final = 10
-"""Checks from which on a common reason says something about the gateway."""
+"""Minimum number of checks for a finding about a reason that all of them have."""
 
 _CHECKS: Final = re.compile(r"^sidecar_checks_total\{([^}]*)\} ([0-9.e+]+)$", re.MULTILINE)
 _REASON: Final = re.compile(r'reason="([a-z_]+)"')

@@ -43,7 +43,7 @@ def test_requests_have_durations_by_endpoint() -> None:
     assert sample(metrics, f"{name}_count", endpoint="/v1/me") == 1
 
 
-def test_store_requests_are_measured_from_a_tenth_of_a_millisecond() -> None:
+def test_store_requests_are_measured_from_100_microseconds() -> None:
     metrics = Metrics("1")
     metrics.store_requests.labels("read").observe(0.00009)
     assert STORE_BUCKETS[0] == 0.0001
