@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 from sidecar.config import fd_limits
 from sidecar.config import parsers as v
+from sidecar.config.audit_sink import AuditSink, audit_sink, authorization
 from sidecar.config.sources import RawValues, SettingNames, SettingsError, gather, mask, spell_env
 from sidecar.config.urls import base_url, login_url, store_url, url
 from sidecar.http.login_page import SIGN_IN
@@ -149,6 +150,10 @@ class Settings:
     decision_log: Annotated[
         v.DecisionLogTarget, Row(v.decision_log, "stdout", "off, stdout or a file; ,allows=0.1 samples allows.")
     ]
+    audit_sink: Annotated[AuditSink, Row(audit_sink, "file", "file, stdout, a path or https://…: the audit's export.")]
+    audit_sink_auth: Annotated[
+        str | None, Row(v.optional(authorization), "", "Authorization header for the audit's receiver.", secret=True)
+    ]
     max_body: Annotated[int, Row(v.size(1024, 16 * 1024**2), "64KiB", "Largest request body.")]
     max_head: Annotated[int, Row(v.size(8192, 1024**2), "32KiB", "Largest request head.")]
     max_connections: Annotated[
@@ -283,6 +288,8 @@ def _pairs(settings: Settings) -> Iterator[str]:
         yield "SIDECAR_TLS_CLIENT_CA needs SIDECAR_TLS_CERT and SIDECAR_TLS_KEY"
     if settings.redis_sentinel_password is not None and "+sentinel://" not in (settings.redis_url or ""):
         yield "SIDECAR_REDIS_SENTINEL_PASSWORD is for redis+sentinel:// and rediss+sentinel:// alone: remove it"
+    if settings.audit_sink_auth is not None and settings.audit_sink.url is None:
+        yield "SIDECAR_AUDIT_SINK_AUTH is for an https:// SIDECAR_AUDIT_SINK alone: remove it"
     if settings.smtp_url is not None and settings.mail_from is None:
         yield "SIDECAR_SMTP_URL needs SIDECAR_MAIL_FROM: mails need a sender"
     taken: dict[str, str] = {}

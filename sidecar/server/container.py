@@ -104,7 +104,7 @@ class Container:
         deps = self._deps
         yield from deps.policy.work()
         yield "policy rollout", self.rollout.run
-        audit = exporter(deps.store, deps.settings.state_dir, deps.keys.pepper, id=self.live.fleet.id)
+        audit = exporter(deps.store, deps.settings, deps.keys.pepper, id=self.live.fleet.id)
         watch_export(deps.metrics, audit)
         yield "audit export", audit.run
         yield "fleet size", FleetSize(deps.metrics, self.live.fleet.members).run

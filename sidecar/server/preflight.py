@@ -46,6 +46,7 @@ def rehearse(settings: Settings) -> Iterator[CheckFinding]:
     yield from _issuers(settings)
     yield from _mails(settings)
     yield from _decision_log(settings)
+    yield from _audit_sink(settings)
     yield from _listeners(settings)
 
 
@@ -97,6 +98,18 @@ def _decision_log(settings: Settings) -> Iterator[CheckFinding]:
         yield CheckFinding("decision log", CheckStatus.FAULT, f"{path}: {error.strerror}")
     else:
         yield CheckFinding("decision log", CheckStatus.OK, str(path))
+
+
+def _audit_sink(settings: Settings) -> Iterator[CheckFinding]:
+    """Check a file of its own. The state directory is created at the start, and a receiver would store a test."""
+    if (path := settings.audit_sink.path) is None:
+        return
+    try:
+        try_to_open(path)
+    except OSError as error:
+        yield CheckFinding("audit sink", CheckStatus.FAULT, f"{path}: {error.strerror}")
+    else:
+        yield CheckFinding("audit sink", CheckStatus.OK, str(path))
 
 
 def _listeners(settings: Settings) -> Iterator[CheckFinding]:

@@ -1,7 +1,9 @@
 """Continuous export of the audit: rows are written durably, then sealed in the store, and only then trimmed (R32).
 
-One exporter at a time holds a lease. A second one that runs regardless cannot seal rows that the first has sealed.
-After a crash between writing and sealing, the same rows are written again, with the same hashes.
+One exporter at a time holds a lease, and gives it up after a failure, so that another sidecar exports. A second one
+that runs regardless cannot seal rows that the first has sealed. The head of each chain is in the store: any sidecar
+continues it. After a crash between writing and sealing, the same rows are written again, with the same hashes. Logs
+without a signature of their last rows are listed in the store until their checkpoint is written.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,6 +26,10 @@ KEEP: Final = 10_000
 BATCH: Final = 500
 LEASE_MS: Final = 30_000
 INTERVAL: Final = 5.0
+LONGEST: Final = 60.0
+"""Longest pause between two attempts, in seconds. Each failure doubles it."""
+SIGNED_LOGS: Final = 32
+"""Logs of one checkpoint: a line stays below PIPE_BUF, so that it is written to a pipe as a whole."""
 
 
 class AuditGapError(Exception):
@@ -105,8 +112,10 @@ class Exporter:
         keep: int = KEEP,
         clock: Callable[[], float] = time.time,
         on_problem: Callable[[Exception], None] = lambda _problem: None,
+        on_success: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_problem = on_problem
+        self._on_success = on_success
         self._store = store
         self._sink = sink
         self._id = id
@@ -117,50 +126,79 @@ class Exporter:
         """Time of the last run without a problem, or of the start. Monotonic seconds."""
 
     async def run(self, interval: float = INTERVAL) -> None:
-        """Export every ``interval`` seconds until cancelled. ``on_problem`` receives errors of store and disk.
+        """Export every ``interval`` seconds until cancelled. ``on_problem`` receives errors of store and sink.
 
-        An outage loses nothing: rows wait in the store, untrimmed.
+        A failure loses nothing: rows wait in the store, untrimmed. ``on_success`` is called after a round without one.
         """
+        pause = interval
         while True:
             try:
                 await self.export()
-                self.exported_at = time.monotonic()
-            except (StoreUnavailableError, OSError, AuditGapError) as problem:
+            except AuditGapError as gap:  # the other logs were exported
+                self._on_problem(gap)
+                pause = interval
+            except (StoreUnavailableError, OSError) as problem:
                 self._on_problem(problem)
-            await asyncio.sleep(interval)
+                pause = min(2 * pause, max(LONGEST, interval))
+            else:
+                self.exported_at = time.monotonic()
+                self._on_success()
+                pause = interval
+            await asyncio.sleep(pause)
 
     async def export(self) -> int:
-        """Export all unsealed rows, if this process has the lease. Returns the number of rows written."""
+        """Export all unsealed rows, if this process has the lease. Returns the number of rows written.
+
+        Raises AuditGapError after the other logs were exported.
+        """
         if not await self._lease():
             return 0
-        written, heads = 0, dict[AccountId, ChainHead]()
-        for account in await self._open_logs():
-            rows, head = await self._export_log(account)
-            written += rows
-            if rows:
-                heads[account] = head
-        if heads:
-            await self._sink.write(checkpoint(heads, at=int(self._clock() * 1000), sign=self._sign))
+        written, gaps = 0, list[AuditGapError]()
+        try:
+            for account in await self._open_logs():
+                try:
+                    written += await self._export_log(account)
+                except AuditGapError as gap:
+                    gaps.append(gap)
+            await self._sign_heads()
+        except (StoreUnavailableError, OSError):
+            await self._give_up()
+            raise
+        if gaps:
+            raise gaps[0]
+        return written
+
+    async def _sign_heads(self) -> None:
+        """Write checkpoints over the sealed heads that have none, those of an exporter that crashed included."""
+        unsigned = sorted(AccountId(str(one)) for one in await self._store.command("SMEMBERS", _unsigned()))
+        for start in range(0, len(unsigned), SIGNED_LOGS):
+            accounts = unsigned[start : start + SIGNED_LOGS]
+            heads = {account: await sealed_head(self._store, account) for account in accounts}
+            heads = {account: head for account, head in heads.items() if head.seq > 0}
+            if heads:
+                await self._sink.write(checkpoint(heads, at=int(self._clock() * 1000), sign=self._sign))
             for account, head in heads.items():
                 seal = f"{log_of(account, self._store.partitions)}:seal"
                 await self._store.change("HSET", seal, "signed", str(head.seq))
-        return written
+            await self._store.change("SREM", _unsigned(), *accounts)
 
-    async def _export_log(self, account: AccountId) -> tuple[int, ChainHead]:
-        """Write and seal each batch. Returns the number of rows written, and the sealed head."""
+    async def _export_log(self, account: AccountId) -> int:
+        """Write and seal each batch. Returns the number of rows written. Raises AuditGapError at a gap."""
         log = log_of(account, self._store.partitions)
         head, written = await sealed_head(self._store, account), 0
         while True:
             rows = await rows_after(self._store, account, head.seq, BATCH)
             if not rows or not await self._lease():
-                return written, head
+                return written
             start, lines = head, []
             for row in rows:
                 line, head = chained(account, head, row)
                 lines.append(line)
+            if written == 0:
+                await self._store.change("SADD", _unsigned(), account)
             await self._sink.write(b"".join(lines))
             if not await self._seal(account, log, start, head):
-                return written, start  # another exporter has sealed these rows
+                return written  # another exporter has sealed these rows
             written += len(rows)
 
     async def _seal(self, account: AccountId, log: str, start: ChainHead, head: ChainHead) -> bool:
@@ -192,6 +230,18 @@ class Exporter:
             return False
         await self._store.change("PEXPIRE", place, LEASE_MS)
         return True
+
+    async def _give_up(self) -> None:
+        """End the own lease, so that another sidecar exports at its next attempt."""
+        place = f"sc:{keys.tag(0)}:exporter"
+        with suppress(StoreUnavailableError):  # the lease then ends by itself
+            if await self._store.command("GET", place) == self._id:
+                await self._store.change("DEL", place)
+
+
+def _unsigned() -> str:
+    """Return the key of the logs with sealed rows that no checkpoint signs."""
+    return f"{keys.system_log()}:unsigned"
 
 
 async def sealed_head(store: Store, account: AccountId) -> ChainHead:

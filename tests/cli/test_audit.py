@@ -53,7 +53,7 @@ def test_R32_verify_says_what_holds(at_store: Any) -> None:
     assert (done.status, done.err) == (0, "")
     assert done.out == "0 findings: 2 logs, 0 rows and 0 checkpoints in 0 files, 2 rows in the store\n"
     told = json.loads(at_store("audit", "verify", "--json").out)
-    assert told == {"holds": True, "logs": 2, "rows": 0, "checkpoints": 0, "kept": 2, "findings": []}
+    assert told == {"holds": True, "logs": 2, "rows": 0, "repeated": 0, "checkpoints": 0, "kept": 2, "findings": []}
 
 
 def test_R32_verify_says_what_does_not_hold_and_ends_with_1(at_store: Any) -> None:
@@ -65,6 +65,20 @@ def test_R32_verify_says_what_does_not_hold_and_ends_with_1(at_store: Any) -> No
     assert done.out.splitlines()[0].endswith(": row 2: was changed: its hash differs")
     told = json.loads(at_store("audit", "verify", "--json", str(EXPORTED)).out)
     assert (told["holds"], told["findings"][0]["seq"]) == (False, 2)
+
+
+def test_R32_verify_of_one_account_and_of_mixed_output(at_store: Any) -> None:
+    at_store("keys", "rotate")
+    EXPORTED.write_text("ready\n" + at_store("audit", "export", "--account", "Acme").out)
+    words = ("audit", "verify", str(EXPORTED))
+    assert "is not JSON" in at_store(*words, "--account", "Acme").out
+    assert at_store(*words, "--stdout", "--account", "Acme").status == 0
+    EXPORTED.write_text(at_store("audit", "export").out)
+    done = at_store(*words, "--account", "Acme")
+    assert (done.status, done.out.splitlines()[0]) == (
+        1,
+        f"{EXPORTED}:1: the store: the rows are of another account",
+    )
 
 
 @pytest.mark.parametrize("words", [["verify", "nowhere.jsonl"], ["verify", "."], ["export", "x"]])
