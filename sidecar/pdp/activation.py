@@ -12,15 +12,14 @@ from pathlib import Path
 
 from sidecar.pdp.compile import process
 from sidecar.pdp.compile.process import CompileResult
+from sidecar.pdp.last_good import ReadStored, keep_last_good, kept_last_good, stored_last_good
 from sidecar.pdp.policy_holder import ActivationState, PolicyHolder
 from sidecar.pdp.policy_signatures import FileSignature, SignatureCheck
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode
 from sidecar.policy.generation import Generation
-from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
 from sidecar.sources.policy_location import PolicyLocation
-from sidecar.sources.private_files import PrivateFileError
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.app_log import logger
 
@@ -72,6 +71,8 @@ class Activation(PolicyHolder):
         self._waits = False
         self._recheck_at: float | None = None
         self._confirmed = False
+        self.stored: ReadStored | None = None
+        """Reader of the store's copy, for a start without a kept one."""
 
     # -- the start -----------------------------------------------------------------------------------------------------
 
@@ -97,6 +98,16 @@ class Activation(PolicyHolder):
         self._notify()
         return PolicyStart(self.generation, compiled.diagnostics)
 
+    async def start_from_store(self) -> bool:
+        """Activate the store's last good generation after a start without any. Returns False if there is none.
+
+        ``state`` stays REJECTED. Raises StoreUnavailableError.
+        """
+        if self.generation is None and self.stored is not None:
+            self.generation = await stored_last_good(self.stored)
+            self.loaded_at = self._clock()
+        return self.generation is not None
+
     async def confirm(self, *, force: bool = False) -> bool:
         """Run the gates on the first generation, once the store is reachable. Edits are compiled from then on.
 
@@ -116,9 +127,11 @@ class Activation(PolicyHolder):
         return True
 
     async def _fall_back(self, refusals: tuple[Diagnostic, ...]) -> bool:
+        kept = await self._last_good()
+        if kept is None and self.stored is not None:
+            kept = await stored_last_good(self.stored)
         self._reject(tuple(sorted((*self.diagnostics, *refusals))))
         self._recheck_at = asyncio.get_running_loop().time() + RECHECK_SECONDS
-        kept = await self._last_good()
         refused = kept is None or kept.id == _id(self.generation) or bool(await self._refusals(kept))
         if not refused:
             self.generation = kept
@@ -234,33 +247,11 @@ class Activation(PolicyHolder):
     # -- the last good policy ------------------------------------------------------------------------------------------
 
     async def _keep(self, files: Mapping[str, bytes]) -> None:
-        """Store the last good files for a start with a bad file. A full or read-only state directory is only logged."""
-        if self._state_dir is None:
-            return
-        try:
-            await asyncio.to_thread(last_known_good.keep, self._state_dir, files)
-            await asyncio.to_thread(self._signature.keep, files)
-        except OSError as error:
-            _log.error("the last good policy could not be stored", error=error.strerror)
+        if self._state_dir is not None:
+            await keep_last_good(self._state_dir, files, self._signature)
 
     async def _last_good(self) -> Generation | None:
-        if self._state_dir is None:
-            return None
-        try:
-            files = await asyncio.to_thread(last_known_good.kept, self._state_dir)
-        except (OSError, PrivateFileError) as problem:
-            _log.error("the stored last good policy is unusable", error=str(problem))
-            return None
-        if files is None:
-            return None
-        if objection := self._signature.objection_to_kept(files):
-            _log.error("the stored last good policy is not served", error=objection)
-            return None
-        compiled = await asyncio.to_thread(compile_policy, files, proof=ProofScope.START)
-        if compiled.generation is None:
-            first = next(found for found in compiled.diagnostics if found.is_error)
-            _log.error("the stored last good policy no longer compiles", error=str(first))
-        return compiled.generation
+        return None if self._state_dir is None else await kept_last_good(self._state_dir, self._signature)
 
 
 def _compile(files: PolicyFiles) -> Compiled:

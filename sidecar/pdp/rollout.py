@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from sidecar.pdp.policy_holder import ActivationState, PolicyHolder
 from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.last_good_policy import MAX_BYTES, LastGoodPolicy
 from sidecar.store.policy_history import GenerationOrder, PolicyHistory
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import Metrics
@@ -50,6 +51,7 @@ class PolicyRollout:
         *,
         clock: Callable[[], float],
         records: bool = True,
+        last_good: LastGoodPolicy | None = None,
         wait: "Callable[[asyncio.Event, float], Awaitable[object]] | None" = None,
     ) -> None:
         self._policy = policy
@@ -58,9 +60,11 @@ class PolicyRollout:
         self._metrics = metrics
         self._clock = clock
         self._records = records
+        self._last_good = last_good
         self._wait = wait or _wait
         self._changed = asyncio.Event()
         self._recorded: str | None = None
+        self._kept: str | None = None
         self._behind_since: float | None = None
         self._alarmed = False
 
@@ -94,6 +98,7 @@ class PolicyRollout:
                     self._changed.clear()
                     await self._fleet.register()  # publish now; the periodic registration can be half a lease away
                     await self.record()
+                    await self.keep()
                 await self.check_skew()
             except StoreUnavailableError:
                 self._changed.set()
@@ -124,6 +129,18 @@ class PolicyRollout:
             _log.error(
                 "policy rollback: an earlier generation is active", generation=generation.id, newest=recorded.newest
             )
+
+    async def keep(self) -> None:
+        """Keep the active generation in the store, if it is the newest and was not forced. Raises
+        StoreUnavailableError."""
+        policy, generation = self._policy, self._policy.generation
+        if self._last_good is None or generation is None or generation.id == self._kept:
+            return
+        if policy.state is not ActivationState.CURRENT or policy.forced:
+            return
+        if not await self._last_good.keep(generation.id, generation.files):
+            _log.warning("the policy is too large to be kept in the store", generation=generation.id, most=MAX_BYTES)
+        self._kept = generation.id
 
     async def check_skew(self) -> None:
         """Compare with the newest generation of the live sidecars. Raises StoreUnavailableError."""

@@ -22,7 +22,7 @@ from sidecar.server.container_identity import MailSetupError
 from sidecar.server.grpc_listener import GrpcListener
 from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow
-from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store
+from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store, with_stored_copy
 from sidecar.server.served_certificate import ServedCertificate
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources.console_files import ConsoleFilesError
@@ -30,6 +30,7 @@ from sidecar.sources.key_files import KeyFileError, load_or_create
 from sidecar.sources.trusted_issuers import TrustedIssuersError
 from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailableError
 from sidecar.store.embedded.embedded import EmbeddedServer
+from sidecar.store.last_good_policy import LastGoodPolicy
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.decision_log import DecisionLog
@@ -161,6 +162,8 @@ class Sidecar:
         self._stack.push_async_callback(store.close)
         if policy is None:
             policy = await policy_of_store(settings, store, keys.pepper, force=self._force_policy)
+        else:
+            await with_stored_copy(policy, LastGoodPolicy(store, keys.pepper).read)
         recorder = self._recorder(metrics)
         return Dependencies(settings, metrics, policy, keys, trusted, store, recorder, self._place.folder)
 

@@ -1,15 +1,21 @@
-"""Policy of a start, by SIDECAR_POLICY_SOURCE: of the files, or of the store."""
+"""Policy of a start, by SIDECAR_POLICY_SOURCE.
+
+``files``: the policy of the files, else the kept one of the state directory, else the last good one of the store.
+``store``: the active generation of the store, or the kept one while the store does not respond.
+"""
 
 import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from sidecar.config.parsers import PolicySource
 from sidecar.config.settings import Settings
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.health import HealthCheck
+from sidecar.pdp.last_good import ReadStored
 from sidecar.pdp.leased_policy import LeasedPolicy
 from sidecar.pdp.policy_holder import PolicyHolder, ServedPolicy
 from sidecar.pdp.policy_signatures import SignatureCheck
@@ -18,12 +24,15 @@ from sidecar.server.clock import since_boot
 from sidecar.sources import last_known_good
 from sidecar.sources.policy_keys import PolicyKeysError
 from sidecar.sources.policy_location import PolicyLocation
-from sidecar.store.connection import Store
+from sidecar.store.connection import Store, StoreUnavailableError
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.policy_generations import PolicyGenerations
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.opaque import Pepper
+
+ATTEMPTS: Final = 40
+RETRY_SECONDS: Final = 0.25
 
 
 class PolicyStartError(Exception):
@@ -85,7 +94,7 @@ def _signatures(settings: Settings) -> SignatureCheck:
 
 
 async def policy_of_files(settings: Settings, *, force: bool) -> StartedPolicy:
-    """Start the policy of the local files. Raises PolicyStartError."""
+    """Start the policy of the files or of the state directory. Its generation is None if neither has one."""
     if settings.without_policy:
         await asyncio.to_thread(last_known_good.report_another, settings.state_dir, settings.policy_dir, settings.model)
     policy = Activation(
@@ -95,10 +104,35 @@ async def policy_of_files(settings: Settings, *, force: bool) -> StartedPolicy:
         clock=time.time,
         signatures=_signatures(settings),
     )
-    started = await policy.start(force=force)
-    if started.generation is None:
-        raise PolicyStartError(*(str(policy.location.shown(found)) for found in started.diagnostics))
+    await policy.start(force=force)
     return StartedPolicy(policy, policy, files=policy)
+
+
+async def with_stored_copy(policy: StartedPolicy, read: ReadStored) -> None:
+    """Let the store's last good policy serve if the files and the state directory have none. Raises PolicyStartError.
+
+    ``read`` reads that copy. Only a policy of files has one.
+    """
+    if policy.files is None:
+        return
+    policy.files.stored = read
+    if not await started(policy.files):
+        raise PolicyStartError(*(str(policy.holder.location.shown(found)) for found in policy.holder.diagnostics))
+
+
+async def started(policy: Activation) -> bool:
+    """Return whether a generation is active, after a look into the store if none is.
+
+    Waits ten seconds for the store, then raises StoreUnavailableError.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return policy.generation is not None or await policy.start_from_store()
+        except StoreUnavailableError as problem:
+            if problem.misconfigured or attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+    raise AssertionError  # the last attempt returns or raises
 
 
 async def policy_of_store(settings: Settings, store: Store, pepper: Pepper, *, force: bool) -> StartedPolicy:

@@ -46,6 +46,7 @@ class Purpose(StrEnum):
     AUDIT = "audit"
     DATA_SET = "data_set"
     POLICY = "policy"
+    LAST_GOOD_POLICY = "last_good_policy"
     CHALLENGE = "challenge"
     RECOVERY_CODE = "recovery_code"
     ENROLMENT = "enrolment"

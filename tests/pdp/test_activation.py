@@ -104,7 +104,7 @@ async def test_R25_bad_files_fall_back_on_the_kept_copy_compiled_again(
         return compile_policy(given, **more)
 
     files.break_()
-    monkeypatch.setattr("sidecar.pdp.activation.compile_policy", spy)
+    monkeypatch.setattr("sidecar.pdp.last_good.compile_policy", spy)
     again = make()
     started = await again.start()
     assert serving.generation is not None
@@ -119,7 +119,7 @@ async def test_R25_the_kept_copy_is_private_and_a_spoilt_one_is_none(
     serving: Activation, make: Make, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors: list[str] = []
-    monkeypatch.setattr("sidecar.pdp.activation._log", SimpleNamespace(error=lambda event, **_: errors.append(event)))
+    monkeypatch.setattr("sidecar.pdp.last_good._log", SimpleNamespace(error=lambda event, **_: errors.append(event)))
     kept = files.state / last_known_good.NAME
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     files.break_()
