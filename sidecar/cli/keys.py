@@ -23,11 +23,20 @@ from sidecar.cli.output import (
 )
 from sidecar.cli.store_session import run_with_store
 from sidecar.server.admin_context import AdminContext
-from sidecar.server.key_rotation import KeyRevoked, KeysRotated, NoSuchKey, NotFollowed, Rotation
+from sidecar.server.key_rotation import (
+    KeyPublished,
+    KeyRevoked,
+    KeysRotated,
+    NoSuchKey,
+    NotFollowed,
+    NothingPublished,
+    Rotation,
+)
 from sidecar.sources.key_files import KeyFileError
 from sidecar.sources.key_rotation import KeyFile, list_keys
 
 F = TypeVar("F", bound=Callable[..., Any])
+_REPLACE = "replace the Secret with this directory and restart the pods"
 KID_WITH_HYPHEN = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
@@ -96,23 +105,48 @@ def patience(verb: F) -> F:
     show_default=True,
     help="Seconds between publishing the new key and signing with it, for services that cache the JWK Set.",
 )
+@click.option(
+    "--step",
+    type=click.Choice(["publish", "sign"]),
+    help="One of two steps, for sidecars that read copies of the key directory, such as a Secret.",
+)
 @new_store_option
 @settings_options((*STORE, "lease"))
 @json_option
-def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags: str | None) -> None:
+def rotate(timeout: float, hold: float, step: str | None, new_store: bool, as_json: bool, **flags: str | None) -> None:
     """Sign with a new key, once every live sidecar has loaded it.
 
     Tokens of the old key stay valid, so every session continues. Keys that stopped signing more than a day ago are
     removed, except for their public half ("former" in sidecar keys list). The next rotation continues an interrupted
     one.
+
+    Where the keys come from a Secret, rotate a directory that it is made of: --step publish adds the new key, --step
+    sign makes it the signing key, once every live sidecar has loaded it. After each step replace the Secret and restart
+    the pods.
     """
+    if step is not None and hold:
+        raise usage_error("--hold and --step: give one of the two; the time between the steps is the hold")
     settings = settings_from(flags)
 
-    async def job(operator: AdminContext) -> KeysRotated | NotFollowed:
-        return await _rotation(operator, timeout, hold).rotate()
+    async def job(operator: AdminContext) -> KeysRotated | NotFollowed | KeyPublished | NothingPublished:
+        rotation = _rotation(operator, timeout, hold)
+        if step is None:
+            return await rotation.rotate()
+        return await (rotation.publish() if step == "publish" else rotation.sign())
 
-    outcome = run_with_store(settings, job, consent(settings, new_store=new_store))
+    _report_rotation(run_with_store(settings, job, consent(settings, new_store=new_store)), step, as_json)
+
+
+def _report_rotation(
+    outcome: KeysRotated | NotFollowed | KeyPublished | NothingPublished, step: str | None, as_json: bool
+) -> None:
+    again = "sidecar keys rotate" + (f" --step {step}" if step else "")
     match outcome:
+        case KeyPublished(kid, active, removed):
+            _say({"published": kid, "active": active, "removed": list(removed)}, as_json)
+            click.echo(f"{_REPLACE}, then run sidecar keys rotate --step sign", err=True)
+        case NothingPublished():
+            raise answer_no("no key is published: run sidecar keys rotate --step publish first")
         case KeysRotated(kid, retired, removed, sidecars, behind):
             reported: dict[str, Any] = {
                 "active": kid,
@@ -121,12 +155,12 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
                 "sidecars": sidecars,
             }
             _say(reported, as_json)
+            if step is not None:
+                click.echo(_REPLACE, err=True)
             if behind:
                 raise _not_followed(behind, "these still sign with the old key, which stays valid")
         case NotFollowed(kid, behind):
-            raise _not_followed(
-                behind, f"{kid} is published and does not sign yet; sidecar keys rotate continues from here"
-            )
+            raise _not_followed(behind, f"{kid} is published and does not sign yet; {again} continues from here")
         case _:
             assert_never(outcome)
 

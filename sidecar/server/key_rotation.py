@@ -14,7 +14,15 @@ from sidecar.domain.users import Actor
 from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.server.key_watcher import CHANGED
 from sidecar.sources.key_files import load
-from sidecar.sources.key_rotation import choose_signing, list_keys, publish_next, remove_key, remove_retired, rotating
+from sidecar.sources.key_rotation import (
+    choose_signing,
+    list_keys,
+    publish_next,
+    published_key,
+    remove_key,
+    remove_retired,
+    rotating,
+)
 from sidecar.store.audit import Audit
 from sidecar.store.live.fleet import Fleet
 
@@ -36,6 +44,20 @@ class KeysRotated:
     removed: tuple[str, ...]
     sidecars: int
     behind: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPublished:
+    """``kid`` is in the directory and does not sign. ``removed``: as in KeysRotated."""
+
+    kid: str
+    active: str
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NothingPublished:
+    """The directory has no published key that could sign next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,38 @@ class Rotation:
             acknowledgement = await self._followed()
         await self._note("keys.rotated", kid, {"active": retired}, {"active": kid, "removed": list(removed)})
         return KeysRotated(kid, retired, removed, acknowledgement.all, acknowledgement.behind)
+
+    async def publish(self) -> KeyPublished:
+        """Publish a new key in this directory, whose copies the sidecars read. First step of two.
+
+        Raises KeyFileError, StoreUnavailableError.
+        """
+        directory = self._directory
+        with rotating(directory):
+            now = int(self._clock())
+            removed = remove_retired(directory, before=now - KEEP_RETIRED, now=now)
+            begun, kid = published_key(directory), publish_next(directory)
+            active = load(directory).keys.kid
+        if kid != begun or removed:
+            await self._note("keys.published", kid, {"active": active}, {"active": active, "removed": list(removed)})
+        return KeyPublished(kid, active, removed)
+
+    async def sign(self) -> KeysRotated | NotFollowed | NothingPublished:
+        """Sign with the published key in this directory, if every live sidecar has loaded it. Second step of two.
+
+        The sidecars sign with it once their copy is the directory's. Raises KeyFileError, StoreUnavailableError.
+        """
+        directory = self._directory
+        with rotating(directory):
+            retired, kid = load(directory).keys.kid, published_key(directory)
+            if kid is None:
+                return NothingPublished()
+            acknowledgement = await self._reported(load(directory).keys.version)
+            if acknowledgement.behind:
+                return NotFollowed(kid, acknowledgement.behind)
+            choose_signing(directory, kid, now=int(self._clock()))
+        await self._note("keys.rotated", kid, {"active": retired}, {"active": kid, "removed": []})
+        return KeysRotated(kid, retired, (), acknowledgement.all, ())
 
     async def revoke(self, kid: str) -> KeyRevoked | NoSuchKey:
         """Delete a key, and wait until the fleet rejects its tokens.

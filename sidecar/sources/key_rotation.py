@@ -115,10 +115,9 @@ def publish_next(directory: Path, *, entropy: Entropy = os.urandom) -> str:
 
     An interrupted rotation's key is reused.
     """
-    keys, signing = read_keys(directory)
-    begun = _next(directory)
-    if begun != signing.kid and any(key.kid == begun for key in keys):
-        return str(begun)
+    _, signing = read_keys(directory)
+    if (begun := published_key(directory)) is not None:
+        return begun
     with key_problems(directory):
         # Name the signing key explicitly before a second key exists.
         create_private(directory / SIGNING, line(signing.kid))
@@ -126,6 +125,13 @@ def publish_next(directory: Path, *, entropy: Entropy = os.urandom) -> str:
         replace_private(directory / NEXT, line(kid))
         create_private(directory / f"{kid}.pem", pem)
     return kid
+
+
+def published_key(directory: Path) -> str | None:
+    """Return the kid of the key that is published and does not sign yet, or None."""
+    keys, signing = read_keys(directory)
+    begun = _next(directory)
+    return begun if begun != signing.kid and any(key.kid == begun for key in keys) else None
 
 
 def choose_signing(directory: Path, kid: str, *, now: int) -> None:

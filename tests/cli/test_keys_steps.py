@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from sidecar.server.key_rotation import KEEP_RETIRED, KeyRevoked, KeysRotated, NoSuchKey, NotFollowed, Rotation
+from sidecar.server.key_rotation import (
+    KEEP_RETIRED,
+    KeyPublished,
+    KeyRevoked,
+    KeysRotated,
+    NoSuchKey,
+    NotFollowed,
+    NothingPublished,
+    Rotation,
+)
 from sidecar.sources.key_files import load, load_or_create
 from sidecar.sources.key_rotation import KeyState, list_keys
 from sidecar.store.live.fleet import Revocation
@@ -162,3 +171,58 @@ async def test_R21_a_revocation_completes_with_the_whole_fleet(
     fleet = Fleet(directory, {"a": 0, "b": slow}, acknowledged=acknowledged)
     outcome = await rotation(fleet).revoke(load(directory).keys.kid)
     assert (outcome.complete, outcome.behind) == (False, behind)
+
+
+# Keys in a Secret: the sidecars read copies of the directory ----------------------------------------------------------
+
+
+@dataclass
+class CopyFleet:
+    """Each member serves with the copy that it started with; ``restart`` takes the directory's."""
+
+    directory: Path
+    copies: dict[str, Any] = field(default_factory=dict)
+
+    def restart(self, *names: str) -> None:
+        for name in names:
+            self.copies[name] = load(self.directory).keys
+
+    async def announce(self, kind: str) -> list[Position]:
+        return [Position(0, 1)]
+
+    async def members(self) -> list[dict[str, Any]]:
+        return [{"id": name, "keys": keys.version} for name, keys in self.copies.items()]
+
+
+async def test_R21_a_secret_is_rotated_in_two_steps_and_two_restarts(
+    directory: Path, rotation: Any, audit: Audit
+) -> None:
+    old = load(directory).keys.kid
+    fleet = CopyFleet(directory)
+    fleet.restart("a", "b")
+    assert await rotation(fleet).sign() == NothingPublished()
+    published = await rotation(fleet).publish()
+    assert isinstance(published, KeyPublished)
+    assert (published.active, load(directory).keys.kid) == (old, old)
+    assert await rotation(fleet).publish() == published, "a repeated step adds no second key"
+
+    fleet.restart("a")
+    assert await rotation(fleet).sign() == NotFollowed(published.kid, ("b",))
+    assert load(directory).keys.kid == old
+    fleet.restart("b")
+    assert await rotation(fleet).sign() == KeysRotated(published.kid, old, (), 2, ())
+    assert load(directory).keys.kid == published.kid
+
+    fleet.restart("a")  # in the second restart both keys sign, and all verify both
+    signing = {keys.kid for keys in fleet.copies.values()}
+    assert signing == {old, published.kid}
+    assert all(signing <= set(keys.verifying) for keys in fleet.copies.values())
+    assert await rotation(fleet).sign() == NothingPublished()
+    assert [row[0] for row in audit.rows] == ["keys.published", "keys.rotated"]
+
+
+async def test_a_rotation_of_either_form_continues_the_other(directory: Path, rotation: Any) -> None:
+    published = await rotation(CopyFleet(directory)).publish()
+    outcome = await rotation(Fleet(directory, {"a": 0})).rotate()
+    assert isinstance(outcome, KeysRotated)
+    assert outcome.kid == published.kid
