@@ -27,12 +27,15 @@ from sidecar.sources.policy_location import PolicyLocation
 from sidecar.store.connection import Store, StoreUnavailableError
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.policy_generations import PolicyGenerations
+from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.opaque import Pepper
 
 ATTEMPTS: Final = 40
 RETRY_SECONDS: Final = 0.25
+
+_log = logger("policy")
 
 
 class PolicyStartError(Exception):
@@ -121,18 +124,18 @@ async def with_stored_copy(policy: StartedPolicy, read: ReadStored) -> None:
 
 
 async def started(policy: Activation) -> bool:
-    """Return whether a generation is active, after a look into the store if none is.
-
-    Waits ten seconds for the store, then raises StoreUnavailableError.
-    """
+    """Return whether a generation is active. If none is, look into the store, and wait ten seconds for it."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return policy.generation is not None or await policy.start_from_store()
         except StoreUnavailableError as problem:
             if problem.misconfigured or attempt == ATTEMPTS:
-                raise
+                _log.error(
+                    "the policy files are rejected, and no good policy could be read from the store", error=str(problem)
+                )
+                break
             await asyncio.sleep(RETRY_SECONDS)
-    raise AssertionError  # the last attempt returns or raises
+    return False
 
 
 async def policy_of_store(settings: Settings, store: Store, pepper: Pepper, *, force: bool) -> StartedPolicy:

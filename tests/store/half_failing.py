@@ -385,6 +385,13 @@ class Scenarios:
         name = f"generation-{self.number}"
         return Change("", lambda: PolicyHistory(self.store).record(name, ["marketer"], sidecar="one"))
 
+    async def policy_keep(self) -> Change:
+        self.number += 1
+        name = f"generation-{self.number}"
+        await PolicyHistory(self.store).record(name, ["marketer"], sidecar="one")
+        words = [name, "1", "c" * 64, "files"]
+        return Change("", lambda: self.store.run("policy_keep", [f"sc:{keys.tag(0)}:policy"], words, write=True))
+
     async def sign_in_failed(self) -> Change:
         """A minute is over, and one more failure is counted."""
         _, member = await self._member()
