@@ -2,7 +2,7 @@
 # Two stages: the first builds and installs from the locks, the second has the result and no build tools. Every program
 # that runs here is locked by hash: no step fetches build tools of its own (--no-build-isolation, wheels alone).
 
-FROM python:3.12-slim AS build
+FROM python:3.12.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY .ci/build.lock .ci/runtime.lock .ci/
@@ -18,7 +18,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w /opt/w
  && /opt/sidecar/bin/python -m compileall -q /opt/sidecar/lib \
  && install -d -m 0700 -o 65532 -g 65532 /var/lib/sidecar
 
-FROM python:3.12-slim
+FROM python:3.12.12-slim-bookworm
 LABEL org.opencontainers.image.title="policy-sidecar" \
       org.opencontainers.image.description="A policy-as-code authorization sidecar" \
       org.opencontainers.image.licenses="Apache-2.0"

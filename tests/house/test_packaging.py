@@ -1,5 +1,6 @@
 """The lock, the image and the composition agree with the package."""
 
+import datetime
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sidecar import __version__
 from sidecar.cli.init import PURPOSES, README
 from sidecar.cli.policy import VERBS
 from sidecar.policy.diagnostics import MODEL_FILE, OPTIONAL_FILES, POLICY_FILES
@@ -116,6 +118,25 @@ def test_the_action_names_other_actions_by_commit(root: Path) -> None:
 def test_locks_hold_names_versions_and_hashes_alone(root: Path, name: str) -> None:
     for line in (root / ".ci" / name).read_text().splitlines():
         assert re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
+
+
+IMAGE = re.compile(r"^(?:FROM|\s*image:) (\S+)", re.MULTILINE)
+
+
+def test_images_are_pinned_by_a_whole_version(root: Path) -> None:
+    """A tag can be moved, and no lock here can hold its digest: SECURITY.md and CONTRIBUTING.md say so."""
+    files = [root / "Dockerfile", root / "docker-compose.yml", *sorted((root / "sidecar/templates/k8s").glob("*.yaml"))]
+    found = {image for path in files for image in IMAGE.findall(path.read_text())} - {"dashboard:latest"}
+    assert {image for image in found if not re.search(r":v?\d+\.\d+\.\d+(-[a-z]+)*$", image)} == set()
+    assert {image for image in found if image.startswith("policy-sidecar:")} == {f"policy-sidecar:{__version__}"}
+
+
+def test_the_newest_release_is_dated_and_this_version(root: Path) -> None:
+    sections = re.findall(r"^## (.+)$", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert sections[0] == "Unreleased"
+    version, _, date = sections[1].partition(" - ")
+    assert version == __version__
+    assert datetime.date.fromisoformat(date).year >= 2026
 
 
 def test_image_runs_unprivileged_and_says_how_it_is(root: Path) -> None:

@@ -269,7 +269,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "expires_at": LATER,
     },
     "StatusReport": {
-        "version": "0.1.0",
+        "version": "1.0.0",
         "uptime_s": 12.5,
         "generation": GENERATION,
         "state": "current",
