@@ -1,9 +1,10 @@
-"""Last good policy in the store, for a pod whose files are rejected and whose state directory is empty (R25).
+"""Last good policy in the store, for a pod with rejected files and an empty state directory (R25).
 
 One record in partition 0: id, revision, packed files, and a code, which is an HMAC under the pepper over the three. A
 writer of Redis without the pepper can put back an earlier record, and make none. Readers compile the files again.
 """
 
+import asyncio
 import base64
 import hmac
 import json
@@ -34,15 +35,11 @@ class LastGoodPolicy:
 
     async def keep(self, generation: str, files: Mapping[str, bytes]) -> bool:
         """Store the files if ``generation`` is the newest one. Returns False for files above MAX_BYTES."""
-        packed = _pack(files)
-        if len(packed) > MAX_BYTES:
+        text = await asyncio.to_thread(_text, files)  # large ones take longer than checks may wait
+        if text is None:
             return False
-        text = base64.b64encode(zlib.compress(packed)).decode("ascii")
-        revision, code = (
-            await self._store.command("HGET", _key(), "n"),
-            await self._store.command("HGET", _key(), "code"),
-        )
-        if revision and code and hmac.compare_digest(str(code), self._code(generation, str(revision), text)):
+        stored = await self._fields()
+        if stored == (generation, stored[1], self._code(generation, stored[1], text), text):
             return True
         revision = str(integer(await self._store.command("GET", f"{keys.feed(0)}:n") or 0))
         words = [generation, revision, self._code(generation, revision, text), text]
@@ -51,10 +48,10 @@ class LastGoodPolicy:
 
     async def read(self) -> dict[str, bytes] | None:
         """Return the files, or None without a record. Raises LastGoodPolicyError for a record without a valid code."""
-        fields = [await self._store.read_anyway("HGET", _key(), name) for name in ("id", "n", "code", "files")]
-        if all(one is None for one in fields):
+        fields = await self._fields()
+        if not any(fields):
             return None
-        generation, revision, code, text = (str(one or "") for one in fields)
+        generation, revision, code, text = fields
         expected = self._code(generation, revision, text)
         if not hmac.compare_digest(code.encode("utf-8", "replace"), expected.encode("ascii")):
             raise LastGoodPolicyError(
@@ -65,14 +62,21 @@ class LastGoodPolicy:
             raise LastGoodPolicyError(f"the store's last good policy is not generation {generation}")
         return files
 
+    async def _fields(self) -> tuple[str, str, str, str]:
+        """Return id, revision, code and files; empty without them. Past the gate: a start reads before the proof."""
+        found = [await self._store.read_anyway("HGET", _key(), name) for name in ("id", "n", "code", "files")]
+        generation, revision, code, text = (str(one or "") for one in found)
+        return generation, revision, code, text
+
     def _code(self, generation: str, revision: str, text: str) -> str:
         return self._pepper.mac(Purpose.LAST_GOOD_POLICY, generation, revision, text).hex()
 
 
-def _pack(files: Mapping[str, bytes]) -> bytes:
-    """Return a line of JSON with names and lengths, then the bytes of the files."""
+def _text(files: Mapping[str, bytes]) -> str | None:
+    """Return a line of JSON with names and lengths, then the bytes of the files, compressed; None above MAX_BYTES."""
     header = json.dumps([[name, len(files[name])] for name in sorted(files)]).encode("ascii")
-    return b"".join((header, b"\n", *(files[name] for name in sorted(files))))
+    packed = b"".join((header, b"\n", *(files[name] for name in sorted(files))))
+    return None if len(packed) > MAX_BYTES else base64.b64encode(zlib.compress(packed)).decode("ascii")
 
 
 def _unpack(packed: bytes) -> dict[str, bytes]:

@@ -98,6 +98,8 @@ async def test_R25_a_record_that_a_redis_writer_changed_is_none(store: Store, ge
     await store.change("HSET", KEY, field, change(await store.command("HGET", KEY, field)))
     with pytest.raises(LastGoodPolicyError, match="no valid code"):
         await LastGoodPolicy(store, PEPPER).read()
+    await kept(store, generations["old"])
+    assert await LastGoodPolicy(store, PEPPER).read() == dict(generations["old"].files), "the next start repairs it"
 
 
 async def test_R25_a_record_of_another_pepper_is_none(store: Store, generations: Any) -> None:
