@@ -14,8 +14,8 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.web import RequestPayloadError
 
 from sidecar.api.console import LABEL, Console, secured
-from sidecar.domain.decision import Reason
 from sidecar.api.repeated_checks import MAX_BODY, PATHS, RepeatableCheck, RepeatedChecks, repeatable
+from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, client_of, gateway_call, is_check, network_of
 from sidecar.gateways.fast_path.check_responder import CheckResponder

@@ -6,6 +6,7 @@ X-Sidecar-At-Least are decided anew, and so are evaluations on which a fact of a
 """
 
 from collections.abc import Hashable
+from time import perf_counter
 from typing import Final
 
 import msgspec
@@ -79,7 +80,7 @@ class RepeatedChecks:
             if not await self._is_admitted(sent, known) or not self._app.pdp.is_current(known.basis):
                 return None
             request_id = in_quotes(request_id.decode("ascii"))
-        self._app.metrics.requests.count(sent.path, 200)
+        self._app.metrics.requests.count(sent.path, 200, perf_counter() - started)
         return self._responder.replay(known, request_id, started)
 
     def store(self, sent: RepeatableCheck, decision: Decision, answer: RawResponse) -> None:
