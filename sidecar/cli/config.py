@@ -4,7 +4,8 @@ import click
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import OK, WRONG, json_option, print_error, print_json, print_table
-from sidecar.config.settings import ROWS, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import ROWS
 
 
 @click.command()

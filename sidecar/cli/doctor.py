@@ -12,7 +12,8 @@ from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, print_json, print_table
 from sidecar.cli.store_session import run_with_store
 from sidecar.config.parsers import PolicySource
-from sidecar.config.settings import Settings, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import Settings
 from sidecar.identity.factors.passkeys import UNAVAILABLE, Passkeys
 from sidecar.pdp.network_warnings import network_warnings
 from sidecar.pdp.undeclared_roles import role_warnings

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from sidecar.cli.new_store import refusal
 from sidecar.cli.output import answer_no, print_error, unavailable, usage_error
-from sidecar.config.settings import DEMO_MARK, Settings
+from sidecar.config.problems import DEMO_MARK
+from sidecar.config.settings import Settings
 from sidecar.domain.users import Account, Actor
 from sidecar.policy.generation import Generation
 from sidecar.server.admin_context import AdminContext, Consent, PolicyFilesError, operating

@@ -13,7 +13,8 @@ from sidecar import __version__
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS, OPS
 from sidecar.config.parsers import PolicySource
-from sidecar.config.settings import Settings, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import Settings
 from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.http.context import AppContext
 from sidecar.server.connection_limits import shares

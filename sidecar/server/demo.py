@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.config.parsers import TcpAddress
-from sidecar.config.settings import DEMO_MARK, ROWS, Settings, load
+from sidecar.config.problems import DEMO_MARK
+from sidecar.config.settings import ROWS, Settings, load
 from sidecar.domain.users import ADMINISTRATOR, Actor
 from sidecar.http.login_page import CONSOLE
 from sidecar.identity.account_creation import NewAccount, create_account

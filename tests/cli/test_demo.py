@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.settings import problems
+from sidecar.config.problems import problems
 from sidecar.server.demo import DemoError, demo_settings, free_port
 
 pytestmark = pytest.mark.slow

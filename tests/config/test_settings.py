@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config import parsers as v
-from sidecar.config.settings import ROWS, Row, Settings, SettingsError, load, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import ROWS, Row, Settings, SettingsError, load
 from sidecar.config.sources import mask
 from sidecar.sources.policy_files import packaged
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sidecar.api.endpoints import API
-from sidecar.config import settings
+from sidecar.config import problems, settings
 from tests.gateways import install
 from tests.gateways.rig.bench import Bench, Lane
 from tests.gateways.rig.hostile_upgrades import HIDDEN, PUBLIC, TWICE, WAYS
@@ -101,7 +101,7 @@ def test_the_sidecar_starts_with_these_settings(document: dict[str, Any], contai
     secret = {"SIDECAR_REDIS_URL": "rediss://redis:6379/0"}
     env = {one["name"]: one.get("value") or secret[one["name"]] for one in container["env"]}
     loaded = settings.load({}, env)
-    assert settings.problems(loaded) == []
+    assert problems.problems(loaded) == []
     ports = {one["name"]: one["containerPort"] for one in container.get("ports", [])}
     for name, at in (("http", loaded.listen), ("ops", loaded.ops_listen), ("grpc", loaded.grpc_listen)):
         assert name not in ports or at is None or ports[name] == getattr(at, "port", None)

@@ -15,7 +15,8 @@ import click
 import pytest
 
 from sidecar.cli.main import VERBS, sidecar
-from sidecar.config.settings import load, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import load
 from tests.house.tables import size_of, stated_sizes
 
 Block = tuple[str, str]

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from sidecar.config.audit_sink import AuditSink, audit_sink, authorization
 from sidecar.config.parsers import InvalidValueError
-from sidecar.config.settings import load, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import load
 from sidecar.server.audit_exporter import AuditReceiver, ExportAlarm, SinkError, own_export
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

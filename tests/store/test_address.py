@@ -2,7 +2,8 @@
 
 import pytest
 
-from sidecar.config.settings import load, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import load
 from sidecar.config.sources import SettingsError
 from sidecar.store.servers.address import (
     SCHEMES,

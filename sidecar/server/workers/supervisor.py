@@ -8,7 +8,8 @@ import signal
 from contextlib import AsyncExitStack
 
 from sidecar.config.parsers import UnixAddress
-from sidecar.config.settings import Settings, problems
+from sidecar.config.problems import problems
+from sidecar.config.settings import Settings
 from sidecar.http.allowed_hosts import host_names
 from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartError
 from sidecar.server.lifecycle import Signals, prepare, say
