@@ -131,8 +131,7 @@ class Dispatcher:
         if not self._stays(request):
             return self._response(request, await answer_check(self._app, call, request_id), request_id)
         key = (request.method, request.raw_path, lines, network_of(self._app, client))
-        known = self._responder.cached(key)
-        if known is not None:
+        if (known := self._responder.cached(key)) is not None:
             return written(self._responder.replay(known, request_id, started), request_id)
         outcome = self._responder.decide(key if is_short(call) else None, call, request_id, started)
         if isinstance(outcome, PendingDecision):
@@ -288,8 +287,7 @@ def _prepared(answer: RawResponse) -> PreparedResponse:
 
 
 def _peer(request: web.BaseRequest) -> str | None:
-    transport = request.transport
-    peer = transport.get_extra_info("peername") if transport is not None else None
+    peer = transport.get_extra_info("peername") if (transport := request.transport) is not None else None
     return peer[0] if isinstance(peer, tuple) else None
 
 
