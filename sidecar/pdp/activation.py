@@ -61,7 +61,7 @@ class Activation(PolicyHolder):
         signatures: SignatureCheck | None = None,
     ) -> None:
         super().__init__(PolicyLocation(policy_dir, model), clock)
-        self._signature = FileSignature(signatures or SignatureCheck(None), policy_dir, state_dir)
+        self.signature = FileSignature(signatures or SignatureCheck(None), policy_dir, state_dir)
         self._state_dir = state_dir
         self._compile_lock = asyncio.Lock()
         self._seen: PolicyFiles | None = None
@@ -73,6 +73,7 @@ class Activation(PolicyHolder):
         self._confirmed = False
         self.stored: ReadStored | None = None
         """Reader of the store's copy, for a start without a kept one."""
+        self._taken = False
 
     # -- the start -----------------------------------------------------------------------------------------------------
 
@@ -106,6 +107,7 @@ class Activation(PolicyHolder):
         if self.generation is None and self.stored is not None:
             self.generation = await stored_last_good(self.stored)
             self.loaded_at = self._clock()
+            self._taken = True
         return self.generation is not None
 
     async def confirm(self, *, force: bool = False) -> bool:
@@ -121,13 +123,14 @@ class Activation(PolicyHolder):
             self.diagnostics = tuple(sorted((*self.diagnostics, *refusals)))
         elif refusals and not await self._fall_back(refusals):
             return False
-        elif self.state is ActivationState.CURRENT and not self.forced:
-            await self._keep(self.generation.files)
+        if not self.forced and (self.state is ActivationState.CURRENT or self._taken):
+            await self._keep(self.generation.files)  # a copy of the store as well: its counter was in force here (R44)
         self._confirmed = True
         return True
 
     async def _fall_back(self, refusals: tuple[Diagnostic, ...]) -> bool:
         kept = await self._last_good()
+        self._taken = kept is None and self.stored is not None
         if kept is None and self.stored is not None:
             kept = await stored_last_good(self.stored)
         self._reject(tuple(sorted((*self.diagnostics, *refusals))))
@@ -144,7 +147,7 @@ class Activation(PolicyHolder):
     async def reload(self) -> None:
         """Read and compile the files now (SIGHUP). They are active or rejected on return, unless a gate waits for the
         store. A no-op before ``confirm`` has succeeded."""
-        self._signature.reload()
+        self.signature.reload()
         if self._confirmed:
             await self._compile(await self._read(whole=True))
 
@@ -166,7 +169,7 @@ class Activation(PolicyHolder):
         now = asyncio.get_running_loop().time()
         whole = now > self._whole_read_at + WHOLE_SECONDS
         again = self._recheck_at is not None and now > self._recheck_at
-        known = self._seen is not None and self._seen.still_holds(stamp) and self._signature.is_unchanged()
+        known = self._seen is not None and self._seen.still_holds(stamp) and self.signature.is_unchanged()
         if seen == self._processed and known and not (whole or again):
             return seen, POLL_SECONDS
         files = await self._read(whole=whole)
@@ -181,7 +184,7 @@ class Activation(PolicyHolder):
         self._seen = await asyncio.to_thread(
             read_policy_files, self.location.policy_dir, self.location.model, self._seen, whole=whole
         )
-        return await asyncio.to_thread(self._signature.checked, self._seen)
+        return await asyncio.to_thread(self.signature.checked, self._seen)
 
     async def _compile(self, files: PolicyFiles, *, again: bool = False) -> None:
         """Activate or reject ``files``. If the store is unavailable, ``watch`` retries them.
@@ -248,10 +251,10 @@ class Activation(PolicyHolder):
 
     async def _keep(self, files: Mapping[str, bytes]) -> None:
         if self._state_dir is not None:
-            await keep_last_good(self._state_dir, files, self._signature)
+            await keep_last_good(self._state_dir, files, self.signature)
 
     async def _last_good(self) -> Generation | None:
-        return None if self._state_dir is None else await kept_last_good(self._state_dir, self._signature)
+        return None if self._state_dir is None else await kept_last_good(self._state_dir, self.signature)
 
 
 def _compile(files: PolicyFiles) -> Compiled:

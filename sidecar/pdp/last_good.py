@@ -1,4 +1,7 @@
-"""Last good policy of a start: kept in the state directory, else in the store; compiled again before use (R25)."""
+"""Last good policy of a start: kept in the state directory, else in the store; compiled again before use (R25).
+
+With SIDECAR_POLICY_KEYS, neither is served without a valid signature, nor with a counter below the kept one (R43, R44).
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,15 +10,45 @@ from pathlib import Path
 from sidecar.pdp.policy_signatures import FileSignature
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
+from sidecar.policy.transfer.packing import MAX_BYTES
 from sidecar.sources import last_known_good
 from sidecar.sources.private_files import PrivateFileError
-from sidecar.store.last_good_policy import LastGoodPolicyError
+from sidecar.store.last_good_policy import LastGoodPolicy, LastGoodPolicyError
 from sidecar.telemetry.app_log import logger
 
 ReadStored = Callable[[], Awaitable[Mapping[str, bytes] | None]]
 """Function that returns the store's copy, or None. Raises LastGoodPolicyError, StoreUnavailableError."""
 
 _log = logger("policy")
+
+
+class StoredLastGood:
+    """Last good policy in the store, with the signature of its files where one is required."""
+
+    def __init__(self, record: LastGoodPolicy, signature: FileSignature) -> None:
+        self._record = record
+        self._signature = signature
+
+    async def read(self) -> Mapping[str, bytes] | None:
+        """Return the files, or None. Raises LastGoodPolicyError, StoreUnavailableError."""
+        found = await self._record.read()
+        if found is None:
+            return None
+        if objection := await asyncio.to_thread(self._signature.take, found.signature, found.files):
+            raise LastGoodPolicyError(objection)
+        return found.files
+
+    async def keep(self, generation: Generation) -> bool:
+        """Keep a generation in force. Returns False if it has to be tried again: its signature has changed meanwhile.
+
+        Raises StoreUnavailableError.
+        """
+        text = await asyncio.to_thread(self._signature.text_of, generation.files)
+        if text is None:
+            return False
+        if not await self._record.keep(generation.id, generation.files, text):
+            _log.warning("the policy is too large to be kept in the store", generation=generation.id, most=MAX_BYTES)
+        return True
 
 
 async def keep_last_good(state_dir: Path, files: Mapping[str, bytes], signature: FileSignature) -> None:

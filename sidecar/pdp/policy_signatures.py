@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.generation import content_hash
-from sidecar.policy.transfer.signature import MAX_TEXT, NAME, Manifest, SignatureError, verify
+from sidecar.policy.transfer.signature import MAX_TEXT, NAME, Manifest, SignatureError, manifest_of, verify
 from sidecar.sources.kept_generation import keep_record, kept_record
 from sidecar.sources.owner_writable_files import OwnerWritableFileError, read_guarded
 from sidecar.sources.policy_files import PolicyFiles
@@ -74,6 +74,7 @@ class FileSignature:
         self._path = policy_dir / NAME
         self._state_dir = state_dir
         self._stamp: tuple[int, ...] = ()
+        self._taken = ""
 
     @property
     def required(self) -> bool:
@@ -93,21 +94,48 @@ class FileSignature:
         self._stamp = self._stamp_now()
         text, problem = self._read()
         if not problem:
-            problem = self._problem(text, read.files)
+            problem = self.objection(text, read.files)
         fingerprint = hashlib.sha256(f"{read.fingerprint}\n{text}\n{problem}".encode()).hexdigest()
         found = (*read.diagnostics, _error(problem)) if problem else read.diagnostics
         return replace(read, diagnostics=found, fingerprint=fingerprint)
 
-    def keep(self, files: Mapping[str, bytes]) -> None:
-        """Keep signature and counter of files that came into force. Raises OSError."""
-        text, problem = self._read()
-        if not self.required or self._state_dir is None or problem:
-            return
+    def objection(self, text: str, files: Mapping[str, bytes]) -> str:
+        """Return the reason not to serve files with this signature; empty if there is none (R43, R44)."""
+        if not self.required:
+            return ""
         try:
             counter = self._check.manifest(text, files).counter
-        except SignatureError:
+        except SignatureError as problem:
+            return str(problem)
+        kept = self._kept()
+        floor = kept_counter(kept)
+        if counter < floor or (counter == floor and kept.get("id") != content_hash(files)):
+            return f"the policy has counter {counter}, and one with {floor} was in force: sign it with a higher counter"
+        return ""
+
+    def keep(self, files: Mapping[str, bytes]) -> None:
+        """Keep signature and counter of files that came into force. Raises OSError."""
+        text = self.text_of(files)
+        if not text or self._state_dir is None:
             return  # the files on disk have changed since
-        keep_record(self._state_dir, {"id": content_hash(files), "counter": str(counter), "signature": text})
+        counter = str(manifest_of(text, files).counter)
+        keep_record(self._state_dir, {"id": content_hash(files), "counter": counter, "signature": text})
+
+    def take(self, text: str, files: Mapping[str, bytes]) -> str:
+        """Remember the signature of files of the store. Return the reason not to serve them; empty if there is none."""
+        problem = self.objection(text, files)
+        if not problem:
+            self._taken = text
+        return problem
+
+    def text_of(self, files: Mapping[str, bytes]) -> str | None:
+        """Return the signature that holds for the files; empty if none is required, None without one."""
+        if not self.required:
+            return ""
+        for text in (self._read()[0], self._taken, self._kept().get("signature", "")):
+            if not self.objection(text, files):
+                return text
+        return None
 
     def objection_to_kept(self, files: Mapping[str, bytes]) -> str:
         """Return the reason not to serve the kept files; empty if there is none."""
@@ -117,17 +145,6 @@ class FileSignature:
             self._check.manifest(self._kept().get("signature", ""), files)
         except SignatureError as problem:
             return str(problem)
-        return ""
-
-    def _problem(self, text: str, files: Mapping[str, bytes]) -> str:
-        try:
-            counter = self._check.manifest(text, files).counter
-        except SignatureError as problem:
-            return str(problem)
-        kept = self._kept()
-        floor = kept_counter(kept)
-        if counter < floor or (counter == floor and kept.get("id") != content_hash(files)):
-            return f"the policy has counter {counter}, and one with {floor} was in force: sign it with a higher counter"
         return ""
 
     def _kept(self) -> Mapping[str, str]:

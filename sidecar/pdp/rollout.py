@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from sidecar.pdp.last_good import StoredLastGood
 from sidecar.pdp.policy_holder import ActivationState, PolicyHolder
 from sidecar.store.connection import StoreUnavailableError
-from sidecar.store.last_good_policy import MAX_BYTES, LastGoodPolicy
 from sidecar.store.policy_history import GenerationOrder, PolicyHistory
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import Metrics
@@ -40,6 +40,7 @@ class PolicyRollout:
     """Listener of the activation. ``run`` does the store I/O. ``clock`` is monotonic.
 
     ``records``: activations are recorded here. Those of generations in the store are recorded by the switch itself.
+    ``last_good``: copy for pods without state; only of policies of files.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class PolicyRollout:
         *,
         clock: Callable[[], float],
         records: bool = True,
-        last_good: LastGoodPolicy | None = None,
+        last_good: StoredLastGood | None = None,
         wait: "Callable[[asyncio.Event, float], Awaitable[object]] | None" = None,
     ) -> None:
         self._policy = policy
@@ -64,7 +65,7 @@ class PolicyRollout:
         self._wait = wait or _wait
         self._changed = asyncio.Event()
         self._recorded: str | None = None
-        self._kept: str | None = None
+        self._is_kept = False
         self._behind_since: float | None = None
         self._alarmed = False
 
@@ -98,7 +99,8 @@ class PolicyRollout:
                     self._changed.clear()
                     await self._fleet.register()  # publish now; the periodic registration can be half a lease away
                     await self.record()
-                    await self.keep()
+                    self._is_kept = False
+                await self.keep()
                 await self.check_skew()
             except StoreUnavailableError:
                 self._changed.set()
@@ -134,13 +136,10 @@ class PolicyRollout:
         """Keep the active generation in the store, if it is the newest and was not forced. Raises
         StoreUnavailableError."""
         policy, generation = self._policy, self._policy.generation
-        if self._last_good is None or generation is None or generation.id == self._kept:
+        if self._last_good is None or generation is None or self._is_kept:
             return
-        if policy.state is not ActivationState.CURRENT or policy.forced:
-            return
-        if not await self._last_good.keep(generation.id, generation.files):
-            _log.warning("the policy is too large to be kept in the store", generation=generation.id, most=MAX_BYTES)
-        self._kept = generation.id
+        if policy.state is ActivationState.CURRENT and not policy.forced:
+            self._is_kept = await self._last_good.keep(generation)
 
     async def check_skew(self) -> None:
         """Compare with the newest generation of the live sidecars. Raises StoreUnavailableError."""

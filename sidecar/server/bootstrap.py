@@ -23,7 +23,7 @@ from sidecar.server.container_identity import MailSetupError
 from sidecar.server.grpc_listener import GrpcListener
 from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow
-from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store, with_stored_copy
+from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store, with_last_good
 from sidecar.server.served_certificate import ServedCertificate
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources.console_files import ConsoleFilesError
@@ -164,7 +164,7 @@ class Sidecar:
         if policy is None:
             policy = await policy_of_store(settings, store, keys.pepper, force=self._force_policy)
         else:
-            await with_stored_copy(policy, LastGoodPolicy(store, keys.pepper).read)
+            policy = await with_last_good(policy, LastGoodPolicy(store, keys.pepper))
         recorder = self._recorder(metrics)
         return Dependencies(settings, metrics, policy, keys, trusted, store, recorder, self._place.folder)
 

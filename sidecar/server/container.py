@@ -49,7 +49,6 @@ from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
 from sidecar.store.integrity.data_set import code_of
 from sidecar.store.integrity.partition_state import PartitionState
-from sidecar.store.last_good_policy import LastGoodPolicy
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.live.revision_status import RevisionChecker
 from sidecar.store.peps import PepCopies
@@ -179,15 +178,14 @@ class Container:
         policy, generations, holders = deps.policy.holder, PolicyHistory(deps.store), RoleHolders(deps.store)
         policy.add_gate(RolesInUseCheck(policy, generations, holders))
         self.undeclared_roles = UndeclaredRoles(policy, holders, shared=deps.shared)
-        from_files = deps.policy.files is not None  # the store has its own generations otherwise
         self.rollout = PolicyRollout(
             policy,
             generations,
             self.live.fleet,
             deps.metrics,
             clock=since_boot,
-            records=from_files,
-            last_good=LastGoodPolicy(deps.store, deps.keys.pepper) if from_files else None,
+            records=deps.policy.files is not None,
+            last_good=deps.policy.last_good,
         )
         self.network_warnings = NetworkWarnings(proxies=bool(deps.settings.trusted_proxies))
         for listener in (self.rollout.on_activation, self.network_warnings.on_activation):

@@ -7,7 +7,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,7 @@ from sidecar.config.parsers import PolicySource
 from sidecar.config.settings import Settings
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.health import HealthCheck
-from sidecar.pdp.last_good import ReadStored
+from sidecar.pdp.last_good import StoredLastGood
 from sidecar.pdp.leased_policy import LeasedPolicy
 from sidecar.pdp.policy_holder import PolicyHolder, ServedPolicy
 from sidecar.pdp.policy_signatures import SignatureCheck
@@ -25,6 +25,7 @@ from sidecar.sources import last_known_good
 from sidecar.sources.policy_keys import PolicyKeysError
 from sidecar.sources.policy_location import PolicyLocation
 from sidecar.store.connection import Store, StoreUnavailableError
+from sidecar.store.last_good_policy import LastGoodPolicy
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.policy_generations import PolicyGenerations
 from sidecar.telemetry.app_log import logger
@@ -48,12 +49,16 @@ class PolicyStartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StartedPolicy:
-    """Policy of this process: ``holder`` for operators, ``served`` for requests; ``stored`` if the store has it."""
+    """Policy of this process: ``holder`` for operators, ``served`` for requests; ``stored`` if the store has it.
+
+    ``last_good``: copy of the files in the store, for pods without state.
+    """
 
     holder: PolicyHolder
     served: ServedPolicy
     files: Activation | None = None
     stored: StorePolicy | None = None
+    last_good: StoredLastGood | None = None
 
     async def confirm(self, *, force: bool) -> bool:
         """Run the gates on the generation of the files. Those of the store were accepted by every sidecar."""
@@ -111,16 +116,15 @@ async def policy_of_files(settings: Settings, *, force: bool) -> StartedPolicy:
     return StartedPolicy(policy, policy, files=policy)
 
 
-async def with_stored_copy(policy: StartedPolicy, read: ReadStored) -> None:
-    """Let the store's last good policy serve if the files and the state directory have none. Raises PolicyStartError.
-
-    ``read`` reads that copy. Only a policy of files has one.
-    """
-    if policy.files is None:
-        return
-    policy.files.stored = read
-    if not await started(policy.files):
-        raise PolicyStartError(*(str(policy.holder.location.shown(found)) for found in policy.holder.diagnostics))
+async def with_last_good(policy: StartedPolicy, record: LastGoodPolicy) -> StartedPolicy:
+    """Serve the store's last good policy if files and state directory have none. Raises PolicyStartError."""
+    files = policy.files
+    assert files is not None  # noqa: S101 - the store's own generations need no other copy
+    last_good = StoredLastGood(record, files.signature)
+    files.stored = last_good.read
+    if not await started(files):
+        raise PolicyStartError(*(str(files.location.shown(found)) for found in files.diagnostics))
+    return replace(policy, last_good=last_good)
 
 
 async def started(policy: Activation) -> bool:

@@ -243,10 +243,10 @@ async def test_a_new_signature_of_the_same_files_is_noticed(local) -> None:
     serving = local.activation()
     await serving.start()
     assert serving.generation is None
-    assert serving._signature.is_unchanged()
+    assert serving.signature.is_unchanged()
     (local.place / NAME).write_text(signed(dict(generation("a").files), 10))
     os.utime(local.place / NAME, (1, 1))
-    assert not serving._signature.is_unchanged()
+    assert not serving.signature.is_unchanged()
     assert (await local.started()).generation.id == wanted
 
 

@@ -18,7 +18,7 @@ from sidecar.server import policy_start
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.store import last_good_policy
 from sidecar.store.connection import Store, StoreUnavailableError
-from sidecar.store.last_good_policy import LastGoodPolicy, LastGoodPolicyError
+from sidecar.store.last_good_policy import LastGoodFiles, LastGoodPolicy, LastGoodPolicyError
 from sidecar.store.policy_history import PolicyHistory
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.opaque import Pepper
@@ -56,9 +56,9 @@ async def test_R25_the_stored_policy_comes_back_byte_for_byte(store: Store, gene
     policy = LastGoodPolicy(store, PEPPER)
     assert await policy.read() is None
     await kept(store, generations["old"])
-    assert await policy.read() == dict(generations["old"].files)
+    assert await policy.read() == LastGoodFiles(dict(generations["old"].files), "")
     await kept(store, generations["new"])
-    assert await policy.read() == dict(generations["new"].files)
+    assert await policy.read() == LastGoodFiles(dict(generations["new"].files), "")
 
 
 async def test_R25_an_older_generation_replaces_no_newer_one(store: Store, generations: Any) -> None:
@@ -68,7 +68,7 @@ async def test_R25_an_older_generation_replaces_no_newer_one(store: Store, gener
     await kept(store, new)
     await PolicyHistory(store).record(old.id, ["member"], sidecar="s", start=True)
     assert await LastGoodPolicy(store, PEPPER).keep(old.id, old.files)
-    assert await LastGoodPolicy(store, PEPPER).read() == dict(new.files)
+    assert await LastGoodPolicy(store, PEPPER).read() == LastGoodFiles(dict(new.files), "")
 
 
 async def test_an_equal_policy_is_not_written_again(store: Store, generations: Any) -> None:
@@ -85,6 +85,7 @@ SPOIL: dict[str, tuple[str, Callable[[str], str]]] = {
     "no bytes": ("files", lambda text: ""),
     "another id": ("id", lambda text: "0" * len(text)),
     "another revision": ("n", lambda text: "7"),
+    "a signature": ("signature", lambda text: "signed"),
     "another code": ("code", lambda text: "0" * 64),
     "no code": ("code", lambda text: ""),
     "a code that is no text": ("code", lambda text: "é"),
@@ -99,7 +100,8 @@ async def test_R25_a_record_that_a_redis_writer_changed_is_none(store: Store, ge
     with pytest.raises(LastGoodPolicyError, match="no valid code"):
         await LastGoodPolicy(store, PEPPER).read()
     await kept(store, generations["old"])
-    assert await LastGoodPolicy(store, PEPPER).read() == dict(generations["old"].files), "the next start repairs it"
+    repaired = LastGoodFiles(dict(generations["old"].files), "")
+    assert await LastGoodPolicy(store, PEPPER).read() == repaired, "the next start repairs it"
 
 
 async def test_R25_a_record_of_another_pepper_is_none(store: Store, generations: Any) -> None:
@@ -234,8 +236,8 @@ class Keeper:
     def __init__(self) -> None:
         self.kept: list[str] = []
 
-    async def keep(self, generation: str, files: Mapping[str, bytes]) -> bool:
-        self.kept.append(generation)
+    async def keep(self, generation: Generation) -> bool:
+        self.kept.append(generation.id)
         return True
 
 

@@ -389,7 +389,7 @@ class Scenarios:
         self.number += 1
         name = f"generation-{self.number}"
         await PolicyHistory(self.store).record(name, ["marketer"], sidecar="one")
-        words = [name, "1", "c" * 64, "files"]
+        words = [name, "1", "c" * 64, "files", "signature"]
         return Change("", lambda: self.store.run("policy_keep", [f"sc:{keys.tag(0)}:policy"], words, write=True))
 
     async def sign_in_failed(self) -> Change:

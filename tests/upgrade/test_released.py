@@ -74,7 +74,7 @@ async def test_R32_the_audit_of_before_goes_on(released: str, bare_store: Store,
 
 
 async def test_R25_the_policy_of_before_is_known(released: str, bare_store: Store) -> None:
-    files = await LastGoodPolicy(bare_store, keep.PEPPER).read()
+    kept = await LastGoodPolicy(bare_store, keep.PEPPER).read()
     current = await PolicyHistory(bare_store).turns()
-    assert files is not None
-    assert content_hash(files) == current[0].generation
+    assert kept is not None
+    assert content_hash(kept.files) == current[0].generation
