@@ -14,6 +14,7 @@ from sidecar.identity.password_proof import WrongPassword
 from sidecar.identity.sessions import Grant, InvalidGrant
 from sidecar.store.factor_proofs import FactorRequired
 from sidecar.store.outcomes import ActorChanged
+from sidecar.telemetry.tracing import current
 
 _LABELS: Final[dict[type[Any], str]] = {
     Grant: "granted",
@@ -31,6 +32,9 @@ def count_login(call: Request[Any], outcome: LoginOutcome | FactorSignInOutcome)
     """Count a login by its outcome, and log a failure. The second step counts as one more."""
     label = _LABELS[type(outcome)]
     call.app.metrics.logins.labels(label).inc()
+    span = current()
+    if span is not None:
+        span.set("sidecar.login.outcome", label)
     if isinstance(outcome, InvalidGrant | WrongCode | Limited) or outcome == AccountRequired(proven=False):
         FAILURE_LOG.failed(FailureEvent.SIGN_IN, label, address=call.address, request_id=call.request_id)
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any, get_type_hints
 from sidecar.config import fd_limits
 from sidecar.config import parsers as v
 from sidecar.config.audit_sink import AuditSink, audit_sink, authorization
-from sidecar.config.sources import RawValues, SettingNames, SettingsError, gather, mask
+from sidecar.config.shares import share
+from sidecar.config.sources import RawValues, SettingNames, SettingsError, gather, mask, spell_env
 from sidecar.config.urls import base_url, login_url, store_url, url
 from sidecar.http.login_page import SIGN_IN
 from sidecar.sources.policy_files import packaged
@@ -150,6 +151,10 @@ class Settings:
     audit_sink_auth: Annotated[
         str | None, Row(v.optional(authorization), "", "Authorization header for the audit's receiver.", secret=True)
     ]
+    otel_sample: Annotated[
+        float | None, Row(v.optional(share), "", "OpenTelemetry: share of untraced requests that begin a trace.")
+    ]
+    otel_paths: Annotated[bool, Row(v.boolean, "false", "Record the paths of traced requests.")]
     max_body: Annotated[int, Row(v.size(1024, 16 * 1024**2), "64KiB", "Largest request body.")]
     max_head: Annotated[int, Row(v.size(8192, 1024**2), "32KiB", "Largest request head.")]
     max_connections: Annotated[

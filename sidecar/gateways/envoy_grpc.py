@@ -41,6 +41,8 @@ HEALTH_SECONDS: Final = 1.0
 
 Respond = Callable[[bytes], Awaitable[bytes]]
 """Returns the serialized CheckResponse to a serialized CheckRequest."""
+RespondInTrace = Callable[[bytes, RawHeaders], Awaitable[bytes]]
+"""Returns the same. It also receives the metadata of the call."""
 Healthy = Callable[[], Awaitable[bool]]
 ClientOf = Callable[[str, RawHeaders], Address | None]
 
@@ -161,6 +163,25 @@ class Authorization:
             return DENIED
 
 
+class TracedAuthorization(Authorization):
+    """Authorization service while tracing is on: ``respond`` also receives the metadata, with Envoy's trace context."""
+
+    def __init__(self, respond: RespondInTrace) -> None:
+        self._respond_in_trace = respond
+
+    async def Check(self, message: bytes, context: Any) -> bytes:  # noqa: N802 (the proto's name)
+        try:
+            metadata = tuple([(key.encode(), _bytes(value)) for key, value in context.invocation_metadata() or ()])
+            return await self._respond_in_trace(message, metadata)
+        except Exception:
+            _log.exception("check failed", endpoint=FAMILY.label)
+            return DENIED
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
 class GrpcHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignore] # further methods return UNIMPLEMENTED
     """Health service (``grpc.health.v1``): NOT_SERVING during a drain or while checks cannot be decided."""
 
@@ -202,7 +223,7 @@ class GrpcCredentials:
 class GrpcServer:
     """gRPC server for both services on one address, in the running event loop."""
 
-    def __init__(self, respond: Respond, healthy: Healthy, *, shared: bool = False) -> None:
+    def __init__(self, service: Authorization, healthy: Healthy, *, shared: bool = False) -> None:
         """Create the server.
 
         ``shared``: other processes listen on the same address, and the kernel distributes connections.
@@ -210,7 +231,7 @@ class GrpcServer:
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
         # Without serializers, grpc passes bytes: `respond` parses with a bound, and caches serialized messages.
-        method = grpc.unary_unary_rpc_method_handler(Authorization(respond).Check)
+        method = grpc.unary_unary_rpc_method_handler(service.Check)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": method}),))
         health_pb2_grpc.add_HealthServicer_to_server(GrpcHealth(healthy), self._server)
         self._certificate: Any = None

@@ -22,6 +22,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from sidecar.domain.users import UserId
+from sidecar.telemetry.tracing import child
 from sidecar.tokens.opaque import Pepper, Purpose
 
 T = TypeVar("T")
@@ -150,6 +151,14 @@ class Hashing:
         return self._dummy
 
     async def _run(self, priority: Priority, job: Callable[[], T]) -> T | Overloaded:
+        with child("argon2") as span:
+            span.set("sidecar.hash.priority", priority.value)
+            outcome = await self._queued(priority, job)
+            if isinstance(outcome, Overloaded):
+                span.fail("overloaded")
+            return outcome
+
+    async def _queued(self, priority: Priority, job: Callable[[], T]) -> T | Overloaded:
         loop, started = asyncio.get_running_loop(), perf_counter()
         if self._busy < self._threads:
             self._busy += 1

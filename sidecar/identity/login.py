@@ -28,6 +28,7 @@ from sidecar.store.live.fleet import Fleet
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
 from sidecar.store.users import Credentials, Users
+from sidecar.telemetry.tracing import child
 
 MAX_CANDIDATES: Final = 4
 """Maximum accounts compared if the sign-in names none (R17)."""
@@ -113,6 +114,10 @@ class Login:
 
         Raises StoreUnavailableError.
         """
+        with child("sign in"):
+            return await self._sign_in(claim, client)
+
+    async def _sign_in(self, claim: SignIn, client: Client) -> LoginOutcome:
         if len(claim.password) > MAX_TYPED:
             return InvalidGrant()  # independent of the e-mail: no password is that long
         if self._limits.memory_low:

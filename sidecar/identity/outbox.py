@@ -18,6 +18,7 @@ from sidecar.identity.hash_limits import LoginLimits, MailSource
 from sidecar.identity.mail import MailMessage, SendError
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.app_log import logger
+from sidecar.telemetry.tracing import Span, SpanKind, child, continuing, current
 
 MAX_WAITING: Final = 1000
 """Maximum jobs per queue."""
@@ -34,6 +35,9 @@ LOG_SECONDS: Final = 60.0
 
 MailJob = Callable[[], Awaitable[Sequence[MailMessage]]]
 """Mail job: looks up the recipients and returns their mails. Called again if the store is unavailable."""
+
+Queued = tuple[MailJob, Span | None]
+"""A mail job, and the span of the request that queued it."""
 
 _log = logger("identity")
 
@@ -73,7 +77,7 @@ class Outbox:
         self._pause = pause
         self._count = count
         self._monotonic = monotonic
-        self._waiting: dict[MailSource, asyncio.Queue[MailJob]] = {
+        self._waiting: dict[MailSource, asyncio.Queue[Queued]] = {
             source: asyncio.Queue(MAX_WAITING) for source in (MailSource.USER, MailSource.ANONYMOUS)
         }
         self._logged: dict[tuple[MailSource, MailOutcome], float] = {}
@@ -81,7 +85,7 @@ class Outbox:
     def post(self, job: MailJob, source: MailSource) -> bool:
         """Queue ``job`` without waiting. Returns False and drops it if the queue of ``source`` is full."""
         try:
-            self._waiting[source].put_nowait(job)
+            self._waiting[source].put_nowait((job, current()))
         except asyncio.QueueFull:
             self.reject(source, MailOutcome.QUEUE_FULL)
             return False
@@ -130,11 +134,13 @@ class Outbox:
                     waiting.put_nowait(job)
                 raise
 
-    async def _carry_out(self, job: MailJob, source: MailSource) -> None:
+    async def _carry_out(self, queued: Queued, source: MailSource) -> None:
+        job, span = queued
         try:
-            for mail in await self._written(job):
-                await self._deliver(mail)
-                self._count(source, MailOutcome.SENT)
+            with continuing(span):
+                for mail in await self._written(job):
+                    await self._deliver(mail)
+                    self._count(source, MailOutcome.SENT)
         except (SendError, StoreUnavailableError) as failed:
             self._count(source, MailOutcome.FAILED)
             _log.error("mail not sent", error=str(failed) or type(failed).__name__)
@@ -153,13 +159,17 @@ class Outbox:
     async def _deliver(self, mail: MailMessage) -> None:
         for pause in PAUSES:
             try:
-                return await self._send(mail)
+                return await self._sent(mail)
             except SendError as failed:
                 if failed.permanent:
                     raise
                 _log.warning("mail delivery failed; retrying", error=str(failed), seconds=pause)
                 await self._pause(pause)
-        return await self._send(mail)
+        return await self._sent(mail)
+
+    async def _sent(self, mail: MailMessage) -> None:
+        with child("send mail", SpanKind.CLIENT):
+            await self._send(mail)
 
 
 async def _never(_seconds: float) -> None:

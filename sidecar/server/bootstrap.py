@@ -5,9 +5,9 @@ store does not end the start: the listeners deny every check until the store res
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 from sidecar import __version__
 from sidecar.api.dispatcher import Dispatcher
@@ -20,11 +20,13 @@ from sidecar.http.context import AppContext
 from sidecar.server.connection_limits import shares
 from sidecar.server.container import Container, Dependencies
 from sidecar.server.container_identity import MailSetupError
+from sidecar.server.decision_recording import DecisionLogError, DecisionRecording
 from sidecar.server.grpc_listener import GrpcListener
 from sidecar.server.issuer_registry import IssuerRegistry
-from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow
+from sidecar.server.listeners import Listener, ListenerError, Slow
 from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store, with_last_good
 from sidecar.server.served_certificate import ServedCertificate
+from sidecar.server.tracing import TracingError, open_tracing
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources.console_files import ConsoleFilesError
 from sidecar.sources.key_files import KeyFileError, load_or_create
@@ -33,9 +35,6 @@ from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailable
 from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.store.last_good_policy import LastGoodPolicy
 from sidecar.telemetry.app_log import logger
-from sidecar.telemetry.check_recorder import CheckRecorder
-from sidecar.telemetry.decision_log import DecisionLog
-from sidecar.telemetry.log_file import LogFile
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.task_supervision import Work, supervised
 
@@ -47,6 +46,15 @@ POLL_SECONDS = 0.005
 STORE_SECONDS = 1.0
 """Maximum wait for the store before the listeners accept: earlier ones would deny their first checks."""
 
+_WRONG = (
+    ConsoleFilesError,
+    DecisionLogError,
+    KeyFileError,
+    ListenerError,
+    MailSetupError,
+    StoreMismatchError,
+    TracingError,
+)
 _log = logger("server")
 
 
@@ -75,7 +83,6 @@ class Sidecar:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listeners: list[Listener | GrpcListener] = []
         self._fast: list[FastPathListener] = []
-        self._on_rotation: Callable[[], None] = lambda: None
         self._unreachable = False
 
     async def start(self) -> None:
@@ -89,7 +96,7 @@ class Sidecar:
             self._spawn("store proof", lambda: self._prove_store(deps))
             await self._await_store(deps.store)
             await self._listen()
-        except (ConsoleFilesError, KeyFileError, StoreMismatchError, ListenerError, MailSetupError) as problem:
+        except _WRONG as problem:
             raise StartError(WRONG, f"sidecar: {problem}") from None
         except PolicyStartError as rejected:
             raise StartError(WRONG, *rejected.lines) from None
@@ -127,7 +134,7 @@ class Sidecar:
 
     async def reload(self) -> None:
         """Re-read certificate, decision log file, policy, keys, store URL and trusted issuers now (SIGHUP)."""
-        self._on_rotation()
+        self._recording.rotate()
         self._certificate.renew(self._listeners)
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
@@ -152,9 +159,10 @@ class Sidecar:
         """Create the dependencies. Every problem with files and with the store's URL is found here."""
         settings = self._settings
         self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
+        self._tracing = tracing = open_tracing(settings, metrics.dropped_spans, self._stack.callback, os.environ)
         self._certificate = ServedCertificate(settings, metrics)
         from_files = settings.policy_source is PolicySource.FILES
-        policy = await policy_of_files(settings, force=self._force_policy) if from_files else None
+        policy = await policy_of_files(settings, tracing.activation, force=self._force_policy) if from_files else None
         keys = load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
         trusted = IssuerRegistry(settings)
         self._stack.push_async_callback(trusted.close)
@@ -162,10 +170,13 @@ class Sidecar:
         store.lone_master = settings.redis_lone_master
         self._stack.push_async_callback(store.close)
         if policy is None:
-            policy = await policy_of_store(settings, store, keys.pepper, force=self._force_policy)
+            policy = await policy_of_store(
+                settings, store, keys.pepper, tracing.store_policy, force=self._force_policy
+            )
         else:
             policy = await with_last_good(policy, LastGoodPolicy(store, keys.pepper))
-        recorder = self._recorder(metrics)
+        self._recording = DecisionRecording(settings, metrics, tracing.recorder, self._stack, self._count_failure)
+        recorder = self._recording.recorder
         return Dependencies(settings, metrics, policy, keys, trusted, store, recorder, self._place.folder)
 
     async def _store_url(self) -> str:
@@ -178,44 +189,23 @@ class Sidecar:
         self._spawn("embedded store", embedded.watch)
         return embedded.url
 
-    def _recorder(self, metrics: Metrics) -> CheckRecorder:
-        wanted = self._settings.decision_log
-        log = self._decision_log(wanted.path, metrics.decision_log_dropped.inc) if wanted.enabled else None
-        call_soon = asyncio.get_running_loop().call_soon
-        recorder = CheckRecorder(metrics, log, allows=wanted.allows, call_soon=call_soon)
-        self._stack.callback(recorder.flush)
-        # Runs to the end: responses are still sent while the listeners stop.
-        keeping = asyncio.create_task(supervised("logbook", recorder.keep, failed=self._count_failure))
-        self._stack.callback(keeping.cancel)
-        return recorder
-
-    def _decision_log(self, path: Path | None, dropped: Callable[[int], None]) -> DecisionLog:
-        try:
-            file = LogFile(path)
-        except OSError as error:
-            raise StartError(WRONG, f"sidecar: decision log {path}: {error.strerror}") from None
-        self._stack.callback(file.close)
-        log = DecisionLog(file, dropped=dropped, reopen=file.reopen)
-        self._stack.callback(log.close)
-        self._on_rotation = log.rotate
-        return log
-
     async def _listen(self) -> None:
         settings, app = self._settings, self.app
         apart = settings.check_listen is not None
         limiters = shares(settings.max_connections, 2 if apart else 1, app.metrics.connections_refused.inc)
         app.metrics.watch_connections(lambda: sum([limiter.open() for limiter in limiters]))
-        public = Dispatcher(app, API if apart else (*CHECKS, *API), checks=not apart, console=self._assembly.console)
+        endpoints = API if apart else (*CHECKS, *API)
+        public = self._tracing.dispatcher(app, endpoints, checks=not apart, console=self._assembly.console)
         fast = self._fast_path if settings.fast_lane else None
         wanted: list[Listener | GrpcListener] = []
         wanted.append(
             Listener("public", settings.listen, public, settings, None if apart else fast, self._place, limiters[0])
         )
         if settings.check_listen is not None:
-            checks = Dispatcher(app, CHECKS, checks=True)
+            checks = self._tracing.dispatcher(app, CHECKS, checks=True)
             wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place, limiters[1]))
         if settings.grpc_listen is not None:
-            wanted.append(GrpcListener(settings.grpc_listen, app, settings, self._place))
+            wanted.append(GrpcListener(settings.grpc_listen, app, settings, self._place, self._tracing.tracer))
         ops = Dispatcher(app, OPS, checks=False, store=False)
         wanted.append(Listener("ops", self._place.ops or settings.ops_listen, ops, settings))
         for listener in wanted:
@@ -224,7 +214,7 @@ class Sidecar:
             self._listeners.append(listener)
 
     def _fast_path(self, slow: Slow) -> FastPathListener:
-        listener = FastPathListener(self.app, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
+        listener = self._tracing.fast_path(self.app, slow)
         self._fast.append(listener)
         return listener
 

@@ -14,6 +14,7 @@ from sidecar.config.settings import Settings
 from sidecar.http.context import AppContext
 from sidecar.server.listeners import SHUTDOWN_SECONDS, ListenerError, SocketName, bind, cannot_listen
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
+from sidecar.telemetry.tracing import Tracer
 
 
 class GrpcListener:
@@ -21,11 +22,19 @@ class GrpcListener:
 
     name = "grpc"
 
-    def __init__(self, address: Address, app: AppContext, settings: Settings, place: WorkerContext = ALONE) -> None:
+    def __init__(
+        self,
+        address: Address,
+        app: AppContext,
+        settings: Settings,
+        place: WorkerContext = ALONE,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._address = address
         self._app = app
         self._settings = settings
         self._place = place
+        self._tracer = tracer
         self._server: Any = None
         self._port = 0
         self._name: SocketName | None = None
@@ -35,9 +44,7 @@ class GrpcListener:
         if isinstance(self._address, UnixAddress) and self._place.number > 0:
             return
         envoy_grpc = library()
-        responses = import_module("sidecar.gateways.fast_path.grpc_responder")
-        responder = responses.GrpcResponder(self._app, max_head=self._settings.max_head)
-        self._server = envoy_grpc.GrpcServer(responder.respond, self._healthy, shared=self._place.shared)
+        self._server = envoy_grpc.GrpcServer(self._service(envoy_grpc), self._healthy, shared=self._place.shared)
         mask = os.umask(0o117)  # create a Unix socket with mode 0660 (R8)
         try:
             self._make_way()
@@ -68,6 +75,16 @@ class GrpcListener:
             self._name.give_up()
         if self._server is not None:
             await self._server.stop(SHUTDOWN_SECONDS)
+
+    def _service(self, envoy_grpc: Any) -> Any:
+        """Return the authorization service, with or without traces."""
+        head = self._settings.max_head
+        if self._tracer is None:
+            responses = import_module("sidecar.gateways.fast_path.grpc_responder")
+            return envoy_grpc.Authorization(responses.GrpcResponder(self._app, max_head=head).respond)
+        traced = import_module("sidecar.gateways.fast_path.traced_grpc")
+        responder = traced.TracedGrpcResponder(self._app, max_head=head, tracer=self._tracer)
+        return envoy_grpc.TracedAuthorization(responder.respond_in_trace)
 
     async def _healthy(self) -> bool:
         return not self._app.health.failing_checks()

@@ -6,7 +6,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -101,11 +101,14 @@ def _signatures(settings: Settings) -> SignatureCheck:
         raise PolicyStartError(f"sidecar: SIDECAR_POLICY_KEYS: {problem}") from None
 
 
-async def policy_of_files(settings: Settings, *, force: bool) -> StartedPolicy:
-    """Start the policy of the files or of the state directory. Its generation is None if neither has one."""
+async def policy_of_files(settings: Settings, make: Callable[..., Activation], *, force: bool) -> StartedPolicy:
+    """Start the policy of the files or of the state directory. Its generation is None if neither has one.
+
+    ``make``: with or without traces.
+    """
     if settings.without_policy:
         await asyncio.to_thread(last_known_good.report_another, settings.state_dir, settings.policy_dir, settings.model)
-    policy = Activation(
+    policy = make(
         settings.policy_dir,
         settings.model,
         state_dir=settings.state_dir,
@@ -142,11 +145,16 @@ async def started(policy: Activation) -> bool:
     return False
 
 
-async def policy_of_store(settings: Settings, store: Store, pepper: Pepper, *, force: bool) -> StartedPolicy:
-    """Start the policy of the store with the kept generation, if there is one. Raises PolicyStartError."""
+async def policy_of_store(
+    settings: Settings, store: Store, pepper: Pepper, make: Callable[..., StorePolicy], *, force: bool
+) -> StartedPolicy:
+    """Start the policy of the store with the kept generation, if there is one. ``make``: with or without traces.
+
+    Raises PolicyStartError.
+    """
     if force:
         raise PolicyStartError("sidecar: --force-policy needs SIDECAR_POLICY_SOURCE=files: the store's is never forced")
-    policy = StorePolicy(
+    policy = make(
         PolicyLocation(settings.policy_dir, settings.model),
         PolicyGenerations(store, pepper),
         pepper,

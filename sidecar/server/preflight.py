@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sidecar.config.parsers import Address, UnixAddress
 from sidecar.config.settings import Settings
+from sidecar.server import tracing
 from sidecar.server.container_identity import MailSetupError, outbox_of
 from sidecar.server.grpc_listener import library
 from sidecar.server.issuer_registry import read_issuers, read_keys
@@ -47,6 +48,7 @@ def rehearse(settings: Settings) -> Iterator[CheckFinding]:
     yield from _mails(settings)
     yield from _decision_log(settings)
     yield from _audit_sink(settings)
+    yield from _tracing(settings)
     yield from _listeners(settings)
 
 
@@ -110,6 +112,19 @@ def _audit_sink(settings: Settings) -> Iterator[CheckFinding]:
         yield CheckFinding("audit sink", CheckStatus.FAULT, f"{path}: {error.strerror}")
     else:
         yield CheckFinding("audit sink", CheckStatus.OK, str(path))
+
+
+def _tracing(settings: Settings) -> Iterator[CheckFinding]:
+    if settings.otel_sample is None:
+        return
+    try:
+        tracing.library()
+    except tracing.TracingError as problem:
+        yield CheckFinding("tracing", CheckStatus.FAULT, str(problem))
+        return
+    off = tracing.switched_off(os.environ)
+    detail = "turned off by OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER" if off else "the exporter loads"
+    yield CheckFinding("tracing", CheckStatus.WARNING if off else CheckStatus.OK, detail)
 
 
 def _listeners(settings: Settings) -> Iterator[CheckFinding]:

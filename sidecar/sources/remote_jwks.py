@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -18,6 +19,7 @@ from sidecar.domain.caching import FifoCache
 from sidecar.sources.forward_proxy import InvalidProxyError, proxy_for
 from sidecar.sources.owner_writable_files import OwnerWritableFileError, read_guarded
 from sidecar.telemetry.app_log import logger
+from sidecar.telemetry.tracing import NO_SPAN, NoSpan, Span, SpanKind, child
 from sidecar.tokens.jwk_set import InvalidKeySetError, IssuerKey, IssuerKeySet, WantedKey, read_key_set
 
 REFRESH: Final = 300.0
@@ -194,12 +196,13 @@ def from_url(session: aiohttp.ClientSession, url: str) -> Read:
             proxy = proxy_for(url)
             way = f"{url} through the proxy {proxy.url}" if proxy else url
             through, headers = (proxy.url, proxy.headers) if proxy else (None, None)
-            async with session.get(url, allow_redirects=False, proxy=through, proxy_headers=headers) as response:
-                if response.status != 200:
-                    raise UnreadableKeySetError(f"{way}: status {response.status} instead of 200")
-                if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise UnreadableKeySetError(f"{way}: the response is compressed although compression was declined")
-                return await _bounded(response)
+            with http_span(url) as span:
+                async with session.get(
+                    url, allow_redirects=False, proxy=through, proxy_headers=headers, headers=span.headers()
+                ) as response:
+                    span.set("http.response.status_code", response.status)
+                    _check(response, way)
+                    return await _bounded(response)
         except InvalidProxyError as problem:
             raise UnreadableKeySetError(f"{way}: {problem}") from None
         except TimeoutError:
@@ -210,6 +213,24 @@ def from_url(session: aiohttp.ClientSession, url: str) -> Read:
             raise UnreadableKeySetError(f"{way}: connection failed: {type(error).__name__}") from None
 
     return read
+
+
+def http_span(url: str) -> Span | NoSpan:
+    """Return a span for a GET of ``url``, without its path. Its `headers` continue the trace."""
+    span = child("GET", SpanKind.CLIENT)
+    if span is not NO_SPAN:
+        parts = urlsplit(url)
+        span.set("http.request.method", "GET")
+        span.set("server.address", parts.hostname or "")
+        span.set("server.port", parts.port or (443 if parts.scheme == "https" else 80))
+    return span
+
+
+def _check(response: aiohttp.ClientResponse, way: str) -> None:
+    if response.status != 200:
+        raise UnreadableKeySetError(f"{way}: status {response.status} instead of 200")
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnreadableKeySetError(f"{way}: the response is compressed although compression was declined")
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

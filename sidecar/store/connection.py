@@ -21,6 +21,7 @@ from sidecar.store.maintenance import startup_checks
 from sidecar.store.servers.address import masked
 from sidecar.store.servers.connection_pools import Patience
 from sidecar.store.servers.topology import SingleServer, StoreServer, Topology, topology
+from sidecar.store.spans import store_span
 
 __all__ = ["Store", "StoreMismatchError", "StoreUnavailableError", "decoded", "was_answered"]
 
@@ -165,14 +166,15 @@ class Store:
     async def _evaluate(
         self, script: scripts.Script, keys: Sequence[str], words: Sequence[str], *, write: bool
     ) -> dict[str, Any]:
-        client = await self.place.client(keys[0], write=write)
-        if write and self.confirm_replicas > 0:
-            return await self._evaluate_confirmed(client, script, keys, words)
-        try:
-            raw = await client.evalsha(script.sha, len(keys), *keys, *words)
-        except exceptions.NoScriptError:  # expected after a restart and on a promoted replica
-            raw = await client.eval(script.text, len(keys), *keys, *words)
-        return decoded(raw)
+        with store_span("EVALSHA", script.name):
+            client = await self.place.client(keys[0], write=write)
+            if write and self.confirm_replicas > 0:
+                return await self._evaluate_confirmed(client, script, keys, words)
+            try:
+                raw = await client.evalsha(script.sha, len(keys), *keys, *words)
+            except exceptions.NoScriptError:  # expected after a restart and on a promoted replica
+                raw = await client.eval(script.text, len(keys), *keys, *words)
+            return decoded(raw)
 
     async def _evaluate_confirmed(
         self, client: Any, script: scripts.Script, keys: Sequence[str], words: Sequence[str]
@@ -272,8 +274,9 @@ class Store:
         self.place.suspect()
 
     async def _execute(self, words: Sequence[str | int], *, write: bool = False) -> Any:
-        client = await self.place.client(str(words[1]) if len(words) > 1 else keys.META, write=write)
-        return await client.execute_command(*words)
+        with store_span(str(words[0])):
+            client = await self.place.client(str(words[1]) if len(words) > 1 else keys.META, write=write)
+            return await client.execute_command(*words)
 
 
 def was_answered(problem: Exception) -> bool:

@@ -20,6 +20,7 @@ class Script:
 
     text: str
     sha: str
+    name: str
 
 
 @cache
@@ -31,7 +32,7 @@ def script(name: str) -> Script:
     if included := _INCLUDE.match(body):
         parts.append(f"prelude_{included[1]}")
     text = "".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in parts) + body
-    return Script(text, hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest())
+    return Script(text, hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest(), name)
 
 
 def names() -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import structlog
 
+from sidecar.telemetry.tracing import ids
+
 SECRET_WORDS = ("token", "password", "secret", "authorization", "cookie", "pepper", "key", "link", "url")
 """Parts of masked field names. ``url`` is listed because store URLs and invitation links contain secrets."""
 
@@ -35,6 +37,7 @@ def configure(level: str, form: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             mask,
+            add_trace,
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("message"),
             renderer,
@@ -68,6 +71,12 @@ def logger(component: str) -> structlog.typing.FilteringBoundLogger:
     """Return a lazy logger. It binds at the first entry, so modules may create it before ``configure`` runs."""
     lazy: structlog.typing.FilteringBoundLogger = structlog.get_logger(kind="app", component=component)
     return lazy
+
+
+def add_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the ids of the span in which the entry is written."""
+    event.update(ids())
+    return event
 
 
 def mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -40,12 +40,17 @@ _ENDS: Final = tuple(b"%d}\n" % micros for micros in range(1000))
 
 
 class LogEntryTemplate(msgspec.Struct, frozen=True, gc=False):
-    """Counter and log text of one kind of decision. ``line`` is empty when the decision log is off."""
+    """Counter and log text of one kind of decision. ``line`` is empty when the decision log is off.
+
+    ``endpoint`` and ``attributes``: those of a traced check's span, while tracing is on.
+    """
 
     counter: Count
     line: bytes
     allowed: bool
     decision: Decision
+    endpoint: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 class CheckRecorder:
@@ -96,12 +101,14 @@ class CheckRecorder:
         reported = self._kept.get(key)
         if reported is None:
             line = b"" if self._log is None else middle_of(endpoint, decision, self._allows)
-            reported = LogEntryTemplate(
-                self._checks.counter(endpoint, decision, label), line, decision.allowed, decision
-            )
+            reported = self._template(endpoint, decision, label, line)
             if decision.section == label:  # else the name comes from the request: unbounded
                 self._kept.set(key, reported)
         return reported
+
+    def _template(self, endpoint: str, decision: Decision, label: str, line: bytes) -> LogEntryTemplate:
+        counter = self._checks.counter(endpoint, decision, label)
+        return LogEntryTemplate(counter, line, decision.allowed, decision)
 
     def record(self, reported: LogEntryTemplate, request_id: bytes, started: float, ended: float) -> None:
         """Record a completed check. Never raises.

@@ -36,12 +36,13 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     Only lines of cells with needs have ``unmet`` and ``classes``. ``unmet``: names of conditions that would do.
     ``classes``: the facts that were known, in coarse form. Only an allow of a sampled log has ``sampled``: the share of
-    allows that is logged.
+    allows that is logged. Only a traced check has ``trace_id``.
     """
 
     time: str
     kind: str
     request_id: str
+    trace_id: str = ""
     endpoint: str
     account: str
     user: str
@@ -104,6 +105,11 @@ def in_quotes(text: str) -> bytes:
     Generated request ids need no escape. Request ids echoed by AuthZEN may.
     """
     return msgspec.json.encode(text)[1:-1]
+
+
+def with_trace(request_id: bytes, trace_id: str) -> bytes:
+    """Return a request id, as it is put into a line, with the member ``trace_id`` behind it."""
+    return b'%b","trace_id":"%b' % (request_id, trace_id.encode("ascii"))
 
 
 class LineSink(Protocol):

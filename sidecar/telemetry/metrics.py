@@ -155,6 +155,9 @@ class Metrics:
         self.decision_log_dropped = Counter(
             "sidecar_decision_log_dropped", "Decision records dropped because the log was too slow", registry=registry
         )
+        self.spans_dropped = Counter(
+            "sidecar_spans_dropped", "Spans of traces that were not exported", ["reason"], registry=registry
+        )
         self.ready = Gauge("sidecar_ready", "1 when /readyz returns 200", registry=registry)
         self.connections_refused = Counter(
             "sidecar_connections_refused", "Connections closed at the connection limit", registry=registry
@@ -230,6 +233,9 @@ class Metrics:
         self._hash_queue = Gauge("sidecar_hash_queue_depth", "Passwords waiting to be hashed", registry=registry)
         self._record_copies = Gauge("sidecar_record_copies", "Live records cached in memory", registry=registry)
         self._connections = Gauge("sidecar_connections", "Open connections", registry=registry)
+
+    def dropped_spans(self, reason: str, count: int) -> None:
+        self.spans_dropped.labels(reason).inc(count)
 
     def watch_hash_queue(self, depth: Callable[[], int]) -> None:
         self._hash_queue.set_function(depth)

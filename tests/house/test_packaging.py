@@ -57,7 +57,8 @@ def test_lock_holds_every_dependency_within_its_bounds(root: Path, project: dict
 
 def test_the_image_gets_what_was_tested(root: Path, project: dict[str, Any]) -> None:
     everything, runtime = locked(root / ".ci/requirements.lock"), locked(root / ".ci/runtime.lock")
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["grpc"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["grpc"], *extras["otel"]]
     assert set(direct(wanted)) - set(runtime) == set(), "run .ci/lock"
     assert {name: version for name, version in runtime.items() if everything.get(name) != version} == {}
 

@@ -5,7 +5,7 @@ than a tenth of a call's cost. The values that the response depends on are the k
 other request paths, an entry is valid only while each input of its decision is the identical object.
 """
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -65,6 +65,9 @@ class CachedMessage(msgspec.Struct, frozen=True, gc=False):
 class GrpcResponder:
     """Responder to checks over gRPC. One per listener. ``max_head``: SIDECAR_MAX_HEAD."""
 
+    wanted: frozenset[str] = WANTED
+    """Headers that are read, in lower case."""
+
     def __init__(self, app: AppContext, *, max_head: int) -> None:
         self._app = app
         self._max_head = max_head
@@ -74,11 +77,14 @@ class GrpcResponder:
         self.serialized: SizedFifoCache[RawResponse, bytes] = SizedFifoCache(MAX_SERIALIZED_BYTES)
         self.seen_before = SeenBefore(MAX_MESSAGES)
 
-    async def respond(self, raw: bytes) -> bytes:
+    def respond(self, raw: bytes) -> Awaitable[bytes]:
         """Return the serialized CheckResponse to a serialized CheckRequest."""
         started = perf_counter()
+        return self._answer(self._read(raw), started)
+
+    async def _answer(self, sent: GatewayRequest, started: float) -> bytes:
         app = self._app
-        call, request_id = self._read(raw)
+        call, request_id = _without_others(sent), request_id_of(sent.headers)
         key: Hashable = (call.method, call.path, call.query, call.headers, network_of(app, call.client))
         known = self.messages.get(key)
         if known is not None and app.pdp.is_current(known.basis):
@@ -95,13 +101,10 @@ class GrpcResponder:
             self._store(key, question, outcome, message, cause)
         return message
 
-    def _read(self, raw: bytes) -> tuple[GatewayRequest, bytes]:
-        """Parse a message. Return the check with only the headers that its response depends on, and its request id."""
+    def _read(self, raw: bytes) -> GatewayRequest:
+        """Parse a message. Return the check with the headers ``wanted``."""
         address = self._client_of if cuts_networks(self._app) else None
-        call = call_of(parsed(raw, self._max_head), address, WANTED)
-        lines = tuple([(low, value) for name, value in call.headers if (low := name.lower()) in HEADERS_READ])
-        read = GatewayRequest(FAMILY, call.method, call.path, call.query, lines, call.client)
-        return read, request_id_of(call.headers)
+        return call_of(parsed(raw, self._max_head), address, self.wanted)
 
     def _replay(self, known: CachedMessage, request_id: bytes, started: float) -> bytes:
         """Count and log a cached response, and return it."""
@@ -130,3 +133,9 @@ class GrpcResponder:
             entry = log_entry_for(self._app, FAMILY.label, decision)
             size = size_of(key) + len(message) + len(entry.line) + OVERHEAD
             self.messages.set(key, CachedMessage(basis, message, entry, cause), size)
+
+
+def _without_others(sent: GatewayRequest) -> GatewayRequest:
+    """Return a check with only the headers that its response depends on."""
+    lines = tuple([(low, value) for name, value in sent.headers if (low := name.lower()) in HEADERS_READ])
+    return GatewayRequest(FAMILY, sent.method, sent.path, sent.query, lines, sent.client)

@@ -1,0 +1,50 @@
+"""Check recorder while tracing is on: a traced check has its decision on the span, and its trace id in the log."""
+
+from sidecar.domain.decision import Decision, Reason
+from sidecar.telemetry.check_recorder import CheckRecorder, LogEntryTemplate
+from sidecar.telemetry.decision_log import with_trace
+from sidecar.telemetry.tracing import Span, current
+
+ENDPOINT = "sidecar.endpoint"
+
+
+class TracedCheckRecorder(CheckRecorder):
+    """Recorder that looks for the current span of each check."""
+
+    def record(self, reported: LogEntryTemplate, request_id: bytes, started: float, ended: float) -> None:
+        span = current()
+        if span is not None:
+            describe(span, reported.attributes)
+            request_id = with_trace(request_id, span.context.trace_id)
+        super().record(reported, request_id, started, ended)
+
+    def _template(self, endpoint: str, decision: Decision, label: str, line: bytes) -> LogEntryTemplate:
+        counter = self._checks.counter(endpoint, decision, label)
+        return LogEntryTemplate(counter, line, decision.allowed, _attributes(endpoint, decision, label))
+
+
+def describe(span: Span, attributes: tuple[tuple[str, str], ...]) -> None:
+    """Put a decision on the span of its request. Of several decisions only their number remains."""
+    span.records += 1
+    if span.records == 1:
+        span.attributes.update(attributes)
+        return
+    for name, _ in attributes:
+        if name != ENDPOINT:
+            span.attributes.pop(name, None)
+    span.set("sidecar.decisions", span.records)
+
+
+def _attributes(endpoint: str, decision: Decision, label: str) -> tuple[tuple[str, str], ...]:
+    """Return the attributes of a decision: names that the policy defines, never text of the request."""
+    found = [
+        (ENDPOINT, endpoint),
+        ("sidecar.decision", "allow" if decision.allowed else "deny"),
+        ("sidecar.reason", decision.reason.value),
+        ("sidecar.generation", decision.generation),
+    ]
+    if label:
+        found.append(("sidecar.section", label))
+        if decision.reason is not Reason.UNKNOWN_ACTION:
+            found.append(("sidecar.action", decision.action))
+    return tuple(found)

@@ -1,0 +1,164 @@
+"""Traces of a real sidecar in an OTLP receiver: a check, a sign-in and a policy load with the right parents, and none
+with an e-mail, a token or a path.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("opentelemetry.sdk.trace", reason="the extra [otel] is not installed")
+
+from sidecar.sources.policy_files import packaged
+from tests.live.conftest import Start
+from tests.live.support import PASSWORD, Http, Process, eventually, found_account
+from tests.telemetry.otlp_receiver import Received, Receiver, receiving
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+SAMPLED = f"00-{TRACE}-{PARENT}-01"
+UNSAMPLED = f"00-{TRACE}-{PARENT}-00"
+EMAIL = "ada@example.com"
+SERVER, CLIENT = 2, 3
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiving() as found:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.endpoint)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        yield found
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    folder = tmp_path / "policy"
+    shutil.copytree(packaged()[0], folder)
+    return folder
+
+
+def decisions(process: Process) -> list[dict[str, Any]]:
+    text = Path(process.settings["DECISION_LOG"]).read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def check(api: Http, uri: str, token: str, traceparent: str, **more: str) -> int:
+    headers = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": uri, "traceparent": traceparent, **more}
+    return (await api.ask("GET", "/check", token=token, headers=headers)).status
+
+
+def ancestors(receiver: Receiver, span: Received) -> list[str]:
+    names: list[str] = []
+    parent = receiver.parent_of(span)
+    while parent is not None:
+        names.append(parent.name)
+        parent = receiver.parent_of(parent)
+    return names
+
+
+@pytest.mark.parametrize("fast", ["true", "false"])
+async def test_spans_of_check_sign_in_and_policy_load(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], receiver: Receiver, policy: Path, fast: str
+) -> None:
+    process = start(REDIS_URL=real_redis_url, OTEL_SAMPLE="0", POLICY_DIR=str(policy), FAST_LANE=fast)
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in(EMAIL)
+    uri = "/dashboard/billing/?secret=query"
+    for _ in range(4):  # never seen, then cached
+        assert await check(api, uri, ada.access, SAMPLED, tracestate="vendor=1") == 200
+    assert await check(api, uri, ada.access, UNSAMPLED) == 200
+    assert (await api.check(uri, token=ada.access)).status == 200
+    (policy / "policy.csv").write_text((policy / "policy.csv").read_text() + "\n# one more line\n")
+    await eventually(lambda: len(receiver.named("policy load")) == 2 and len(receiver.named("GET /check")) == 4)
+
+    for span in receiver.named("GET /check"):
+        assert (span.kind, span.trace, span.parent, span.state) == (SERVER, TRACE, PARENT, "vendor=1")
+        assert span.attributes["sidecar.decision"] == "allow"
+        assert span.attributes["sidecar.section"] == "billing"
+        assert span.attributes["http.response.status_code"] == 200
+        assert span.attributes["http.route"] == "/check"
+        assert "url.path" not in span.attributes
+
+    sign_in, *_ = receiver.named("POST /token")
+    assert (sign_in.parent, sign_in.attributes["sidecar.login.outcome"]) == ("", "granted")
+    assert {one.name for one in receiver.trace_of(sign_in)} >= {"sign in", "argon2", "EVALSHA session_open"}
+    for span in receiver.trace_of(sign_in):
+        if span.name == "argon2" or span.kind == CLIENT:
+            assert ancestors(receiver, span) == ["sign in", "POST /token"]
+
+    loads = receiver.named("policy load")
+    assert [one.parent for one in loads] == ["", ""]
+    assert loads[0].attributes["sidecar.generation"] != loads[1].attributes["sidecar.generation"]
+    gates = [one for one in receiver.named("policy gates") if one.trace == loads[1].trace]
+    assert [one.parent for one in gates] == [loads[1].id]
+
+    text = b"".join(receiver.raw).decode("latin-1")
+    words = (EMAIL, "ada", PASSWORD, ada.access, ada.refresh, "eyJ", "/dashboard", "secret=query", str(policy))
+    assert [word for word in words if word in text] == []
+    assert receiver.spans[0].resource["service.name"] == "policy-sidecar"
+
+    traced = [line for line in decisions(process) if "trace_id" in line]
+    assert [line["trace_id"] for line in traced] == [TRACE] * 4
+    assert len(decisions(process)) == 6
+
+
+async def test_a_check_that_reads_the_store_holds_its_span(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], receiver: Receiver
+) -> None:
+    first = start(REDIS_URL=real_redis_url)
+    found_account(first)
+    ada = await http(first).sign_in(EMAIL)
+    assert first.stop() == 0
+    process = start(REDIS_URL=real_redis_url, OTEL_SAMPLE="0")  # its copies are empty
+    assert await check(http(process), "/dashboard/billing/", ada.access, SAMPLED) == 200
+    await eventually(lambda: receiver.named("GET /check"))
+    (span,) = receiver.named("GET /check")
+    (read,) = receiver.named("EVALSHA record")
+    assert (read.parent, read.kind) == (span.id, CLIENT)
+    assert read.attributes == {
+        "db.system.name": "redis",
+        "db.operation.name": "EVALSHA",
+        "db.stored_procedure.name": "record",
+    }
+
+
+async def test_paths_only_for_an_operator_who_wants_them(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], receiver: Receiver
+) -> None:
+    process = start(REDIS_URL=real_redis_url, OTEL_SAMPLE="1", OTEL_PATHS="true")
+    assert (await http(process).check("/dashboard/billing/?secret=query")).status == 401
+    await eventually(lambda: receiver.named("GET /check"))
+    (span,) = receiver.named("GET /check")
+    assert span.attributes["url.path"] == "/dashboard/billing/"
+    assert (span.error, span.attributes["sidecar.reason"]) == (False, "missing_token")
+    assert "secret=query" not in b"".join(receiver.raw).decode("latin-1")
+
+
+async def test_a_collector_that_is_out_changes_no_answer(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], receiver: Receiver
+) -> None:
+    receiver.status = 400
+    process = start(REDIS_URL=real_redis_url, OTEL_SAMPLE="1")
+    assert [(await http(process).check("/x")).status for _ in range(50)] == [401] * 50
+    await eventually(lambda: 'sidecar_spans_dropped_total{reason="export_failed"}' in metrics(process))
+    assert process.output().count("spans not exported") == 1
+    assert process.stop() == 0
+
+
+async def test_off_no_library_and_no_thread(start: Start, real_redis_url: str, receiver: Receiver) -> None:
+    process = start(REDIS_URL=real_redis_url, own=True)
+    maps = Path(f"/proc/{process.popen.pid}/task").iterdir()
+    assert "spans" not in [(task / "comm").read_text().strip() for task in maps]
+    assert process.stop() == 0
+    assert receiver.headers == []
+
+
+def metrics(process: Process) -> str:
+    import urllib.request
+
+    with urllib.request.urlopen(f"{process.ops}/metrics") as answer:
+        return str(answer.read(), "utf-8")
