@@ -101,7 +101,7 @@ class Span:
 
 
 class NoSpan:
-    """Stands in for a span where nothing is traced."""
+    """Span of code that is not traced. Does nothing."""
 
     __slots__ = ()
 
@@ -129,7 +129,7 @@ _CURRENT: ContextVar[Current] = ContextVar("trace", default=None)
 
 
 class Tracer:
-    """Decides what is traced. ``share``: of the requests without a trace context. ``paths``: record their paths."""
+    """Sampler of incoming requests. ``share``: of the requests without a trace context. ``paths``: record their paths."""
 
     def __init__(
         self, export: Export, *, share: float, paths: bool = False, chance: Callable[[], float] = random
