@@ -8,7 +8,6 @@ from typing import Final
 
 from sidecar.domain.access import RequestPath
 from sidecar.gateways.adapter import GatewayRequest
-from sidecar.telemetry.check_spans import ENDPOINT
 from sidecar.telemetry.tracing import Span
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
@@ -29,7 +28,7 @@ def name_request(span: Span, method: str, route: str) -> None:
 
 def name_check(span: Span, method: str) -> None:
     """Name the span of a decided gateway check. The recorder knows its endpoint."""
-    name_request(span, method, str(span.attributes.get(ENDPOINT, "")))
+    name_request(span, method, span.endpoint)
 
 
 def record_status(span: Span, status: int) -> None:

@@ -96,6 +96,8 @@ def open_tracing(
             "check the endpoint and the certificate files"
         ) from None
     closing(queue.close)
+    for reason in ("queue_full", "export_failed"):  # series from the start, for alerts
+        metrics.dropped_spans(reason, 0)
     return Tracing(settings, Tracer(queue.put, share=settings.otel_sample, paths=settings.otel_paths))
 
 

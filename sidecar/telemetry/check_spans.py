@@ -5,8 +5,6 @@ from sidecar.telemetry.check_recorder import CheckRecorder, LogEntryTemplate
 from sidecar.telemetry.decision_log import with_trace
 from sidecar.telemetry.tracing import Span, current
 
-ENDPOINT = "sidecar.endpoint"
-
 
 class TracedCheckRecorder(CheckRecorder):
     """Recorder that looks for the current span of each check."""
@@ -14,31 +12,30 @@ class TracedCheckRecorder(CheckRecorder):
     def record(self, reported: LogEntryTemplate, request_id: bytes, started: float, ended: float) -> None:
         span = current()
         if span is not None:
-            describe(span, reported.attributes)
+            describe(span, reported)
             request_id = with_trace(request_id, span.context.trace_id)
         super().record(reported, request_id, started, ended)
 
     def _template(self, endpoint: str, decision: Decision, label: str, line: bytes) -> LogEntryTemplate:
         counter = self._checks.counter(endpoint, decision, label)
-        return LogEntryTemplate(counter, line, decision.allowed, _attributes(endpoint, decision, label))
+        return LogEntryTemplate(counter, line, decision.allowed, endpoint, _attributes(decision, label))
 
 
-def describe(span: Span, attributes: tuple[tuple[str, str], ...]) -> None:
+def describe(span: Span, reported: LogEntryTemplate) -> None:
     """Put a decision on the span of its request. Of several decisions only their number remains."""
-    span.records += 1
-    if span.records == 1:
-        span.attributes.update(attributes)
+    span.endpoint = reported.endpoint
+    span.decisions += 1
+    if span.decisions == 1:
+        span.attributes.update(reported.attributes)
         return
-    for name, _ in attributes:
-        if name != ENDPOINT:
-            span.attributes.pop(name, None)
-    span.set("sidecar.decisions", span.records)
+    for name, _ in reported.attributes:
+        span.attributes.pop(name, None)
+    span.set("sidecar.decisions", span.decisions)
 
 
-def _attributes(endpoint: str, decision: Decision, label: str) -> tuple[tuple[str, str], ...]:
+def _attributes(decision: Decision, label: str) -> tuple[tuple[str, str], ...]:
     """Return the attributes of a decision: names that the policy defines, never text of the request."""
     found = [
-        (ENDPOINT, endpoint),
         ("sidecar.decision", "allow" if decision.allowed else "deny"),
         ("sidecar.reason", decision.reason.value),
         ("sidecar.generation", decision.generation),

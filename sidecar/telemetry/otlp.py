@@ -6,6 +6,7 @@ are read by the SDK, or here in its place.
 """
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.trace_context import TraceContext
 
 SERVICE: Final = "policy-sidecar"
+SWITCH_SECONDS: Final = 0.0005
+"""Longest time that the export keeps the interpreter from a waiting check. Encoding a batch takes about 10 ms."""
+
 CLOSE_SECONDS: Final = 2.0
 """Longest wait for the last export at a stop."""
 
@@ -64,6 +68,8 @@ class SpanQueue:
         self._resource = _resource(version, instance)
         self._scope = InstrumentationScope("sidecar", version)
         self._exporter = OTLPSpanExporter() if exporter is None else exporter
+        self._usual = sys.getswitchinterval()
+        sys.setswitchinterval(min(SWITCH_SECONDS, self._usual))
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
 
@@ -82,6 +88,7 @@ class SpanQueue:
         self._stop = True
         self._wake.set()
         self._thread.join(CLOSE_SECONDS)
+        sys.setswitchinterval(self._usual)
         self._exporter.shutdown()  # also ends the retries of an export in progress
 
     def _run(self) -> None:

@@ -30,7 +30,7 @@ class Span:
     """One timed operation of a trace, and a context manager in which it is current. Times: Unix nanoseconds.
 
     ``parent``: None at the root. ``remote``: the parent is another program's. ``error``: class of a failure, as
-    ``error.type``.
+    ``error.type``. ``endpoint``, ``decisions``: of the checks that were recorded in it.
     """
 
     __slots__ = (
@@ -38,12 +38,13 @@ class Span:
         "_token",
         "attributes",
         "context",
+        "decisions",
         "ended",
+        "endpoint",
         "error",
         "kind",
         "name",
         "parent",
-        "records",
         "remote",
         "started",
     )
@@ -59,7 +60,8 @@ class Span:
         self.remote = remote
         self.attributes: dict[str, Attribute] = {}
         self.error = ""
-        self.records = 0
+        self.endpoint = ""
+        self.decisions = 0
         span_id = f"{getrandbits(64):016x}"
         if parent is None:
             self.context = TraceContext(f"{getrandbits(128):032x}", span_id, SAMPLED | RANDOM)
@@ -129,15 +131,15 @@ _CURRENT: ContextVar[Current] = ContextVar("trace", default=None)
 
 
 class Tracer:
-    """Sampler of incoming requests. ``share``: of the requests without a trace context. ``paths``: record their paths."""
+    """Sampler of incoming requests. ``share``: of those without a trace context. ``paths``: record their paths."""
 
     def __init__(
         self, export: Export, *, share: float, paths: bool = False, chance: Callable[[], float] = random
     ) -> None:
         self._export = export
-        self._share = share
-        self._chance = chance
         self.paths = paths
+        self.begins: Callable[[], bool] = lambda: chance() < share
+        """Returns True for the share of requests without a trace context that begin a trace."""
 
     def server(self, parent: TraceContext | None, name: str = "", *, always: bool = False) -> Span | None:
         """Return the span of an incoming request, or None if it is not traced. A parent's decision is followed.
@@ -146,7 +148,7 @@ class Tracer:
         """
         if parent is not None:
             return Span(self._export, name, SpanKind.SERVER, parent, remote=True) if parent.flags & SAMPLED else None
-        if always or self._chance() < self._share:
+        if always or self.begins():
             return Span(self._export, name, SpanKind.SERVER, None)
         return None
 

@@ -83,6 +83,15 @@ def _envoy_bare(world: World) -> list[Request]:
     return [grpc_load.envoy_check(asked) for asked in world.asked if asked.allowed]
 
 
+def _in_traces(world: World) -> list[Request]:
+    """The same requests in traces of the gateway: one in a hundred is sampled."""
+    numbered = enumerate(asked for _ in range(TURNS) for asked in world.asked)
+    return [
+        wire.gateway_check(asked, traceparent=f"00-{number + 1:032x}-{number + 1:016x}-{number % 100 == 0:02x}")
+        for number, asked in numbered
+    ]
+
+
 def _many(world: World) -> list[Request]:
     """Return a hundred requests of the same user: the menu of a dashboard."""
     asked = world.asked
@@ -96,6 +105,8 @@ ROWS = (
     Row("fast lane", "GET /check", "fast", _gateway),
     Row("fast lane, silent", "without decision log and check metrics", "quiet", _gateway),
     Row("fast lane, new paths", "GET /check, no path twice", "new", _never_the_same),
+    Row("fast lane, traced", "SIDECAR_OTEL_SAMPLE=0.01, no trace header", "traced", _gateway),
+    Row("fast lane, in traces", "traceparent, 1 % sampled", "in-traces", _in_traces),
     Row("fast lane, 2 workers", "GET /check, both cores", "fast-2", _gateway),
     Row("aiohttp lane", "GET /check, SIDECAR_FAST_LANE=false", "slow", _gateway),
     Row("gRPC", "Envoy's Authorization/Check", "grpc", _envoy),
@@ -148,6 +159,8 @@ RATIOS = (
     Ratio("Cerbos AuthZEN / AuthZEN", "Cerbos, AuthZEN", "AuthZEN", least=3),
     Ratio("Envoy jwt + RBAC with cache / fast lane, new paths", "Envoy jwt + RBAC", "fast lane, new paths"),
     Ratio("log and metrics on / off", "fast lane", "fast lane, silent", most=1.15),
+    Ratio("1 % traced / off", "fast lane, traced", "fast lane", most=1.05),
+    Ratio("in traces, 1 % sampled / off", "fast lane, in traces", "fast lane", most=1.05),
     Ratio("Cerbos with JWT / fast lane", "Cerbos, JWT", "fast lane"),
     Ratio("Cerbos without a token / fast lane", "Cerbos", "fast lane"),
     Ratio("afternoon / fast lane", "afternoon", "fast lane"),
@@ -188,6 +201,7 @@ def start_servers(world: World, wanted: set[str]) -> dict[str, Server]:
         # One server per row, so that no row pays for the cache of another.
         **{name: partial(world.sidecar, name) for name in ("fast", "new", "api")},
         "fast-2": lambda: world.sidecar("fast-2", cores="0,1", WORKERS="2"),
+        **{name: partial(world.traced, name) for name in ("traced", "in-traces")},
         "slow": lambda: world.sidecar("slow", FAST_LANE="false"),
         **{name: partial(world.grpc_sidecar, name) for name in ("grpc", "grpc-new")},
         "grpc-bare": world.bare_grpc,

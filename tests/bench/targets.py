@@ -44,6 +44,8 @@ class World:
     stack: ExitStack = field(repr=False)
     asked: list[users.CheckCase] = field(default_factory=list)
     peps: dict[AccountId, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment of the sidecars besides their settings."""
 
     def populate(self, count: int, *, active: int = 1000, seed: int = 1) -> None:
         """Write ``count`` users into the store; ``active`` of them send requests."""
@@ -75,7 +77,8 @@ class World:
             **settings,
         }
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SIDECAR_")}
-        env = {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{key}": value for key, value in own.items()}}
+        env = {**kept, **self.variables, "PYTHONPATH": str(ROOT)}
+        env |= {f"SIDECAR_{key}": value for key, value in own.items()}
         words = [sys.executable, "-m", module, "serve"]
         server = Server(words, port=port, log=folder / f"{name}.log", cores=cores, env=env, cwd=folder)
         self.stack.callback(server.stop)
@@ -124,6 +127,17 @@ class World:
                 self.peps[account] = made.key
         finally:
             await store.close()
+
+    def traced(self, name: str) -> Server:
+        """Start a sidecar that traces one check in a hundred, and the collector of its spans on the load's core."""
+        port = free_port()
+        words = [sys.executable, "-m", "tests.bench.collector", str(port)]
+        log = self.folder / f"{name}-collector.log"
+        collector = Server(words, port=port, log=log, cores=str(STORE_CORE), cwd=ROOT)
+        self.stack.callback(collector.stop)
+        collector.until(lambda: listens(port))
+        self.variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
+        return self.sidecar(name, OTEL_SAMPLE="0.01")
 
     def afternoon(self) -> Server:
         jwks = self.folder / "jwks.json"

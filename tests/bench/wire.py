@@ -20,12 +20,16 @@ class Request:
     body: bytes = b""
 
 
-def gateway_check(asked: CheckCase) -> Request:
-    """Build a check as a gateway forwards it: ``GET /check`` with the original method and path in headers."""
+def gateway_check(asked: CheckCase, **further: str) -> Request:
+    """Build a check as a gateway forwards it: ``GET /check`` with the original method and path in headers.
+
+    ``further``: headers of a gateway that traces.
+    """
     headers = {
         "X-Forwarded-Method": asked.spot.method,
         "X-Forwarded-Uri": asked.spot.path,
         **browser_headers(asked),
+        **further,
     }
     return Request(_head("GET", "/check", headers), 200 if asked.allowed else 403)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.gateways.fast_path import traced
 from sidecar.gateways.fast_path.protocol import FastPathListener
-from sidecar.gateways.fast_path.traced import TracedFastPathListener, without_context
+from sidecar.gateways.fast_path.traced import TracedFastPathListener, cut_context, cut_state, find_context
 from sidecar.http.context import AppContext
 from sidecar.telemetry.check_spans import TracedCheckRecorder
 from sidecar.telemetry.metrics import Metrics
@@ -105,7 +105,6 @@ async def test_a_sampled_check_has_a_span_an_unsampled_one_none() -> None:
         "http.request.method": "GET",
         "http.route": "/check",
         "http.response.status_code": 200,
-        "sidecar.endpoint": "/check",
         "sidecar.decision": "allow",
         "sidecar.reason": "allowed",
         "sidecar.section": "billing",
@@ -166,7 +165,8 @@ async def test_R33_every_head_is_answered_as_without_tracing(lines: str) -> None
 @given(st.text("traceparent: 01-abf\r\n\t", max_size=90))
 def test_what_is_cut_out_of_a_head_are_whole_lines(lines: str) -> None:
     before = head(lines)
-    bare, _, _ = without_context(before)
+    at = find_context(before)
+    bare, _ = cut_state(cut_context(before, at)[0] if at >= 0 else before, at)
     missing = [line for line in before.split(b"\r\n") if line not in bare.split(b"\r\n")]
     assert all(line.lower().startswith((b"traceparent: ", b"tracestate: ")) for line in missing)
 
@@ -205,11 +205,17 @@ async def test_names_of_the_request_do_not_become_attributes() -> None:
 
 
 async def test_off_no_head_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    def search(_head: bytes) -> object:
-        raise AssertionError("tracing is off")
-
-    monkeypatch.setattr(traced, "without_context", search)
+    searched: list[bytes] = []
+    monkeypatch.setattr(traced, "find_context", lambda head, _at=0: searched.append(head) or -1)
     world = World()
     assert len(answers(world.plain, head(SAMPLED), head())) == 2
-    with pytest.raises(AssertionError):
-        answers(world.traced, head())
+    assert searched == []
+    assert len(answers(world.traced, head(), head(), head(), head())) == 4
+    assert len(searched) == 2  # a cached response needs no search
+
+
+async def test_a_connection_may_mix_requests_with_and_without_a_trace() -> None:
+    world = World()
+    heads = [head()] * 3 + [head(SAMPLED)] + [head()] * 3 + [head(UNSAMPLED), head(SAMPLED), head(), head(SAMPLED)]
+    assert len(set(answers(world.traced, *heads))) == 1
+    assert [span.parent and span.parent.span_id for span in world.spans] == [PARENT] * 3

@@ -11,6 +11,7 @@ from sidecar.identity.hash_limits import MailSource
 from sidecar.identity.mail import MailMessage, SendError
 from sidecar.identity.outbox import LOG_SECONDS, MAX_WAITING, PAUSES, SENDERS, MailOutcome, Outbox
 from sidecar.store.connection import StoreUnavailableError
+from sidecar.telemetry.tracing import Tracer
 
 USER, ANONYMOUS = MailSource.USER, MailSource.ANONYMOUS
 LETTER = MailMessage("bob@example.com", "s", "the secret link")
@@ -251,3 +252,20 @@ async def test_a_letter_that_was_on_its_way_at_the_end_is_not_lost(running):
     block.set()
     await outbox.close()
     assert took == [LETTER]
+
+
+async def test_a_mail_belongs_to_the_trace_that_queued_it(running):
+    server, spans = Server(SendError("busy", permanent=False)), []
+    outbox = server.outbox()
+    running(outbox)
+    with Tracer(spans.append, share=0.0).root("request") as root:
+        assert outbox.post(write, USER)
+    assert outbox.post(write, USER)
+    await until(lambda: len(server.took) == 2)
+    assert [(span.name, span.error) for span in spans] == [
+        ("request", ""),
+        ("send mail", "SendError"),
+        ("send mail", ""),
+    ]
+    assert {span.parent.span_id for span in spans[1:]} == {root.context.span_id}
+    assert "bob" not in str([span.attributes for span in spans])

@@ -25,6 +25,7 @@ from sidecar.sources.remote_jwks import (
     from_file,
     from_url,
 )
+from sidecar.telemetry.tracing import Tracer
 from sidecar.tokens.jwk_set import WantedKey
 
 
@@ -414,3 +415,25 @@ async def test_R10_a_replaced_key_without_kid_is_fetched_as_rarely(keys, issuer,
     clock.advance(COOLDOWN)
     newer = await keys.find_newer(nameless)
     assert newer.material != first.material
+
+
+async def test_a_fetch_continues_the_trace_of_its_request_without_the_path(serve):
+    seen, spans = [], []
+
+    async def handler(request):
+        seen.append(request.headers.get("traceparent"))
+        return web.Response(body=document("a"))
+
+    url = await serve(handler)
+    with Tracer(spans.append, share=0.0).root("request") as root:
+        await fetched(url)
+    await fetched(url)
+    fetch, _ = spans
+    assert seen == [f"00-{root.context.trace_id}-{fetch.context.span_id}-03", None]
+    assert fetch.parent.span_id == root.context.span_id
+    assert fetch.attributes == {
+        "http.request.method": "GET",
+        "server.address": "127.0.0.1",
+        "server.port": int(url.split(":")[2].split("/")[0]),
+        "http.response.status_code": 200,
+    }

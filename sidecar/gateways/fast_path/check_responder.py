@@ -35,7 +35,7 @@ class CheckResponder:
 
     def __init__(self, app: AppContext) -> None:
         self._app = app
-        self._record = app.recorder.record
+        self._record = self._replayed = app.recorder.record
         self._wire = ResponseEncoder(unavailable=app.public_config.unavailable_status)
         self.cache = ResponseCache()
         self.networks = ClientNetworks(app)
@@ -74,7 +74,7 @@ class CheckResponder:
         """Count and log a cached response, and return it."""
         if known.cause is not None:
             DENIAL_LOG.cause(known.cause, known.endpoint)
-        self._record(known.log_entry, request_id, started, perf_counter())
+        self._replayed(known.log_entry, request_id, started, perf_counter())
         return known.prepared
 
     def decide(
