@@ -20,7 +20,7 @@ class Script:
 
     text: str
     sha: str
-    name: str
+    name: str = ""
 
 
 @cache

@@ -1,9 +1,14 @@
 """Check recorder while tracing is on: a traced check has its decision on the span, and its trace id in the log."""
 
+from typing import Final
+
 from sidecar.domain.decision import Decision, Reason
 from sidecar.telemetry.check_recorder import CheckRecorder, LogEntryTemplate
 from sidecar.telemetry.decision_log import with_trace
 from sidecar.telemetry.tracing import Span, current
+
+NAMES: Final = ("sidecar.decision", "sidecar.reason", "sidecar.generation", "sidecar.section", "sidecar.action")
+"""Attributes of one decision."""
 
 
 class TracedCheckRecorder(CheckRecorder):
@@ -28,7 +33,7 @@ def describe(span: Span, reported: LogEntryTemplate) -> None:
     if span.decisions == 1:
         span.attributes.update(reported.attributes)
         return
-    for name, _ in reported.attributes:
+    for name in NAMES:
         span.attributes.pop(name, None)
     span.set("sidecar.decisions", span.decisions)
 

@@ -15,8 +15,10 @@ import pytest
 from sidecar.domain.decision import Decision, KnownFacts, MissingConditions, Reason
 from sidecar.telemetry import check_recorder as module
 from sidecar.telemetry.check_recorder import BATCH, CheckRecorder
+from sidecar.telemetry.check_spans import TracedCheckRecorder
 from sidecar.telemetry.decision_log import DecisionRecord, in_quotes
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import Tracer
 from tests.pdp_fixture import at_once, user
 
 ALLOW = Decision(Reason.ALLOWED, "g", "policy/policy.csv:12", user("b", "accountant"), "billing", "view")
@@ -62,8 +64,8 @@ def test_a_line_says_who_what_where_and_why() -> None:
     assert (allow["request_id"], allow["duration_us"]) == ("r-1", 12)
     assert (deny["user"], deny["decision"], deny["reason"], deny["rule"]) == ("", False, "missing_token", None)
     assert (deny["request_id"], deny["duration_us"]) == ("r-2", 1_500_000)
-    assert set(allow) == set(DecisionRecord.__struct_fields__) - {"unmet", "classes", "sampled"}, (
-        "of needs and of samples"
+    assert set(allow) == set(DecisionRecord.__struct_fields__) - {"unmet", "classes", "sampled", "trace_id"}, (
+        "of needs, of samples and of traces"
     )
 
 
@@ -119,6 +121,27 @@ def test_a_line_is_the_record_encoded(
         recorder.record(told, in_quotes(request_id), 5_000.0 - micros / 1e6, 5_000.0)
     recorder.flush()
     assert b"".join(log.blocks) == (msgspec.json.encode(record) + b"\n") * 2
+
+
+def test_a_line_of_a_traced_check_is_the_record_encoded() -> None:
+    log = Log()
+    recorder = TracedCheckRecorder(Metrics("1"), log, call_soon=at_once)  # type: ignore[arg-type]
+    with Tracer(lambda _span: None, share=0.0).root("check") as span:
+        enter(recorder, ALLOW, in_quotes('a"b'))
+    enter(recorder, ALLOW, in_quotes('a"b'))
+    recorder.flush()
+    first, second = [msgspec.json.decode(line, type=DecisionRecord) for line in b"".join(log.blocks).splitlines()]
+    assert (first.request_id, first.trace_id) == ('a"b', span.context.trace_id)
+    assert (second.request_id, second.trace_id) == ('a"b', "")
+    assert b"".join(log.blocks).splitlines()[0] == msgspec.json.encode(first)
+
+
+def test_several_decisions_of_a_request_leave_their_number() -> None:
+    recorder = TracedCheckRecorder(Metrics("1"), None, call_soon=at_once)
+    with Tracer(lambda _span: None, share=0.0).root("check") as span:
+        for decision in (ALLOW, DENY):
+            enter(recorder, decision)
+    assert span.attributes == {"sidecar.decisions": 2}
 
 
 def test_each_line_has_its_own_time_to_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ ALLOWED_FIELDS = {
     "unmet",
     "classes",
     "sampled",
+    "trace_id",
     "duration_us",
 }
 
