@@ -143,8 +143,8 @@ def _context(position: TraceContext, *, remote: bool = False) -> SpanContext:
 def _resource(version: str, instance: str) -> Resource:
     """Return the attributes of this process. Those of the environment win."""
     own = {"service.name": SERVICE, "service.version": version, "service.instance.id": instance}
-    given = OTELResourceDetector().detect().attributes
-    return Resource.create({name: value for name, value in own.items() if name not in given})
+    named = OTELResourceDetector().detect().attributes
+    return Resource.create({name: value for name, value in own.items() if name not in named})
 
 
 def _number(env: Mapping[str, str], name: str, default: int) -> int:

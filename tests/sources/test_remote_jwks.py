@@ -417,7 +417,7 @@ async def test_R10_a_replaced_key_without_kid_is_fetched_as_rarely(keys, issuer,
     assert newer.material != first.material
 
 
-async def test_a_fetch_continues_the_trace_of_its_request_without_the_path(serve):
+async def test_a_fetch_continues_the_trace_and_hides_its_path(serve):
     seen, spans = [], []
 
     async def handler(request):
