@@ -152,12 +152,7 @@ class Metrics:
         self._identity(registry)
         self.requests = RequestCounter()
         registry.register(self.requests)
-        self.decision_log_dropped = Counter(
-            "sidecar_decision_log_dropped", "Decision records dropped because the log was too slow", registry=registry
-        )
-        self.spans_dropped = Counter(
-            "sidecar_spans_dropped", "Spans of traces that were not exported", ["reason"], registry=registry
-        )
+        self._losses(registry)
         self.ready = Gauge("sidecar_ready", "1 when /readyz returns 200", registry=registry)
         self.connections_refused = Counter(
             "sidecar_connections_refused", "Connections closed at the connection limit", registry=registry
@@ -191,6 +186,15 @@ class Metrics:
         )
         self.store_lag = Gauge(
             "sidecar_store_lag_seconds", "Time since the last message of the change feed", registry=registry
+        )
+
+    def _losses(self, registry: CollectorRegistry) -> None:
+        """Register the metrics of telemetry that was lost."""
+        self.decision_log_dropped = Counter(
+            "sidecar_decision_log_dropped", "Decision records dropped because the log was too slow", registry=registry
+        )
+        self.spans_dropped = Counter(
+            "sidecar_spans_dropped", "Spans of traces that were not exported", ["reason"], registry=registry
         )
 
     def _identity(self, registry: CollectorRegistry) -> None:
