@@ -6,7 +6,6 @@ store does not end the start: the listeners deny every check until the store res
 
 import asyncio
 import os
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 
 from sidecar import __version__
@@ -26,7 +25,8 @@ from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.listeners import Listener, ListenerError, Slow
 from sidecar.server.policy_start import PolicyStartError, policy_of_files, policy_of_store, with_last_good
 from sidecar.server.served_certificate import ServedCertificate
-from sidecar.server.tracing import TracingError, open_tracing
+from sidecar.server.span_export import TracingError, open_tracer
+from sidecar.server.tracing import Tracing
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources.console_files import ConsoleFilesError
 from sidecar.sources.key_files import KeyFileError, load_or_create
@@ -159,7 +159,8 @@ class Sidecar:
         """Create the dependencies. Every problem with files and with the store's URL is found here."""
         settings = self._settings
         self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
-        self._tracing = tracing = open_tracing(settings, metrics.dropped_spans, self._stack.callback, os.environ)
+        tracer = open_tracer(settings, metrics.dropped_spans, self._stack.callback, os.environ)
+        self._tracing = tracing = Tracing(settings, tracer)
         self._certificate = ServedCertificate(settings, metrics)
         from_files = settings.policy_source is PolicySource.FILES
         policy = await policy_of_files(settings, tracing.activation, force=self._force_policy) if from_files else None
@@ -170,9 +171,7 @@ class Sidecar:
         store.lone_master = settings.redis_lone_master
         self._stack.push_async_callback(store.close)
         if policy is None:
-            policy = await policy_of_store(
-                settings, store, keys.pepper, tracing.store_policy, force=self._force_policy
-            )
+            policy = await policy_of_store(settings, store, keys.pepper, tracing.store_policy, force=self._force_policy)
         else:
             policy = await with_last_good(policy, LastGoodPolicy(store, keys.pepper))
         self._recording = DecisionRecording(settings, metrics, tracing.recorder, self._stack, self._count_failure)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sidecar.config.parsers import Address, UnixAddress
 from sidecar.config.settings import Settings
-from sidecar.server import tracing
+from sidecar.server import span_export
 from sidecar.server.container_identity import MailSetupError, outbox_of
 from sidecar.server.grpc_listener import library
 from sidecar.server.issuer_registry import read_issuers, read_keys
@@ -118,11 +118,11 @@ def _tracing(settings: Settings) -> Iterator[CheckFinding]:
     if settings.otel_sample is None:
         return
     try:
-        tracing.library()
-    except tracing.TracingError as problem:
+        span_export.library()
+    except span_export.TracingError as problem:
         yield CheckFinding("tracing", CheckStatus.FAULT, str(problem))
         return
-    off = tracing.switched_off(os.environ)
+    off = span_export.switched_off(os.environ)
     detail = "turned off by OTEL_SDK_DISABLED or OTEL_TRACES_EXPORTER" if off else "the exporter loads"
     yield CheckFinding("tracing", CheckStatus.WARNING if off else CheckStatus.OK, detail)
 

@@ -23,7 +23,7 @@ class TracedCheckRecorder(CheckRecorder):
 
     def _template(self, endpoint: str, decision: Decision, label: str, line: bytes) -> LogEntryTemplate:
         counter = self._checks.counter(endpoint, decision, label)
-        return LogEntryTemplate(counter, line, decision.allowed, endpoint, _attributes(decision, label))
+        return LogEntryTemplate(counter, line, decision.allowed, decision, endpoint, _attributes(decision, label))
 
 
 def describe(span: Span, reported: LogEntryTemplate) -> None:

@@ -152,9 +152,9 @@ class Tracer:
             return Span(self._export, name, SpanKind.SERVER, None)
         return None
 
-    def root(self, name: str) -> Span:
-        """Return the span of background work, which is always traced."""
-        return Span(self._export, name, SpanKind.INTERNAL, None)
+    def root(self, name: str, parent: TraceContext | None = None) -> Span:
+        """Return the span of background work, which is always traced. ``parent``: of another program."""
+        return Span(self._export, name, SpanKind.INTERNAL, parent, remote=parent is not None)
 
 
 def current() -> Span | None:

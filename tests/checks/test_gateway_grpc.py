@@ -24,7 +24,6 @@ from sidecar.gateways.fast_path import grpc_responder
 from sidecar.gateways.fast_path.grpc_responder import GrpcResponder
 from sidecar.gateways.protobuf import SHORT
 from sidecar.http.response import IDENTITY, RawResponse, gateway_response
-from sidecar.telemetry.tracing import Span, Tracer
 from tests.pdp_fixture import app, token
 
 MAX_HEAD = 32 * 1024
@@ -130,7 +129,7 @@ async def test_an_answer_that_cannot_be_written_is_code_7(monkeypatch: pytest.Mo
 @pytest.fixture
 async def channel() -> AsyncIterator[Any]:
     """Channel to a real server in this loop. ``healthy`` is set by the test."""
-    server = envoy_grpc.GrpcServer(STAND.respond, _healthy)
+    server = envoy_grpc.GrpcServer(envoy_grpc.Authorization(STAND.respond), _healthy)
     port = await server.start("127.0.0.1:0", None)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
         yield opened
@@ -283,29 +282,3 @@ async def test_what_is_too_much_is_a_denial_over_the_wire(channel: Any) -> None:
     stub: Any = AuthorizationStub(channel)
     for name in ("10,000 raw headers", "a cookie over SIDECAR_MAX_HEAD"):
         assert (await stub.Check(CheckRequest.FromString(BAD[name]))).status.code == 7
-
-
-@pytest.mark.parametrize(
-    ("metadata", "header", "parents"),
-    [("1", "0", ["b"]), ("0", "1", []), (None, "1", ["c"]), (None, None, [])],
-    ids=["metadata", "metadata-unsampled", "headers", "none"],
-)
-async def test_a_trace_comes_in_the_metadata_or_the_headers(
-    metadata: str | None, header: str | None, parents: list[str]
-) -> None:
-    """Envoy's own span precedes the one that its client sent."""
-
-    class Context:
-        def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-            return () if metadata is None else (("traceparent", f"00-{'a' * 32}-{'b' * 16}-0{metadata}"),)
-
-    spans: list[Span] = []
-    asked = request(authorization=f"Bearer {token('c')}")
-    if header is not None:
-        asked.attributes.request.http.headers["traceparent"] = f"00-{'a' * 32}-{'c' * 16}-0{header}"
-    tracer = Tracer(spans.append, share=0.0)
-    service = envoy_grpc.TracedAuthorization(respond, lambda _peer, _headers: None, tracer)
-    assert (await service.Check(asked, Context())).status.code == 0
-    assert [span.parent.span_id[0] for span in spans if span.parent] == parents
-    assert [span.name for span in spans] == ["envoy.service.auth.v3.Authorization/Check"] * len(parents)
-    assert all(span.ended for span in spans)

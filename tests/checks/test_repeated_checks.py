@@ -181,8 +181,8 @@ async def test_without_a_verified_store_nothing_cached_is_used(api: Api) -> None
 
 async def test_a_cached_evaluation_logs_any_request_id(api: Api) -> None:
     recorded: list[bytes] = []
-    replay = api.dispatcher._responder._record
-    api.dispatcher._responder._record = lambda *given: recorded.append(given[1]) or replay(*given)
+    replay = api.dispatcher._responder._replayed
+    api.dispatcher._responder._replayed = lambda *given: recorded.append(given[1]) or replay(*given)
     for _ in range(3):
         await api.evaluate(**{"x-request-id": 'a"b\\c'})
     assert recorded == [b'a\\"b\\\\c']

@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from sidecar.config.settings import load
-from sidecar.server import tracing as server_tracing
-from sidecar.server.tracing import TracingError, open_tracing
+from sidecar.server import span_export
+from sidecar.server.span_export import TracingError, open_tracer
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.otlp import SpanQueue
 from sidecar.telemetry.trace_context import TraceContext
@@ -113,7 +113,7 @@ def opened(env: Mapping[str, str], **settings: str) -> Any:
     closing: list[Callable[[], None]] = []
     given = {f"SIDECAR_{name}": value for name, value in settings.items()}
     try:
-        return open_tracing(load({}, given), Metrics("0"), closing.append, env).tracer
+        return open_tracer(load({}, given), Metrics("0").dropped_spans, closing.append, env)
     finally:
         for close in closing:
             close()
@@ -133,7 +133,7 @@ def test_without_the_library_the_start_names_the_extra(monkeypatch: pytest.Monke
     def missing(_name: str) -> None:
         raise ModuleNotFoundError("no", name="opentelemetry")
 
-    monkeypatch.setattr(server_tracing, "import_module", missing)
+    monkeypatch.setattr(span_export, "import_module", missing)
     with pytest.raises(TracingError, match=r"opentelemetry is not installed.*policy-sidecar\[otel\].*SIDECAR_OTEL"):
         opened({}, OTEL_SAMPLE="1")
 
