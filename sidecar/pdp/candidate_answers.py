@@ -15,6 +15,7 @@ from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.generation_records import GenerationTerms, MarkState, PolicyCandidate
 from sidecar.store.policy_generations import GenerationFilesError, PolicyGenerations
 from sidecar.telemetry.app_log import logger
+from sidecar.telemetry.tracing import child, current
 from sidecar.tokens.opaque import Pepper
 
 MAX_REASON = 500
@@ -68,7 +69,11 @@ class CandidateAnswers:
         except (RejectedGenerationError, GenerationFilesError) as problem:
             state, reason = MarkState.REJECTED, str(problem)[:MAX_REASON]
             _log.warning("policy candidate rejected", generation=candidate.terms.id, reason=reason)
-        await self._generations.mark(candidate, sidecar, state, reason)
+        span = current()
+        if span is not None:
+            span.set("sidecar.policy.mark", state.value)
+        with child("policy vote"):
+            await self._generations.mark(candidate, sidecar, state, reason)
         self._answered = candidate.attempt
 
     async def _accept(self, candidate: PolicyCandidate, floor: int, like: Generation | None) -> None:
@@ -101,7 +106,8 @@ class CandidateAnswers:
             raise RejectedGenerationError(objection)
         if known is not None:
             return known
-        result = await _compile(terms, files, like)
+        with child("policy compile"):
+            result = await _compile(terms, files, like)
         if result.generation is None:
             raise RejectedGenerationError(_first_of(result.diagnostics))
         return Prepared(terms.digest, result.generation, result.diagnostics)

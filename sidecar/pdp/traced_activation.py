@@ -84,7 +84,8 @@ class TracedStorePolicy(StorePolicy):
         if candidate is None or (answered is not None and answered.attempt == candidate.attempt):
             await super()._answer()
             return
-        with self._tracer.root(CANDIDATE, parse(candidate.attempt.encode())):
+        with self._tracer.root(CANDIDATE, parse(candidate.attempt.encode())) as span:
+            span.set("sidecar.generation", candidate.terms.id)
             await super()._answer()
         self._answered = candidate
 

@@ -27,6 +27,7 @@ from sidecar.store.generation_records import (
 from sidecar.store.integrity.feed_entries import fields_of
 from sidecar.store.outcomes import Position
 from sidecar.store.policy_history import actions_of
+from sidecar.telemetry.tracing import current
 from sidecar.tokens.opaque import Pepper
 
 CHUNK: Final = 384 * 1024
@@ -119,9 +120,11 @@ class PolicyGenerations:
     ) -> PolicyCandidate:
         """Store a candidate for all live sidecars to compile. It replaces an earlier one and ends after ``seconds``.
 
-        ``shadow``: seconds in which the sidecars count the decisions that it would change.
+        ``shadow``: seconds in which the sidecars count the decisions that it would change. The attempt of a traced
+        application is its ``traceparent``, so that each sidecar continues its trace.
         """
-        attempt = self._store.request_id()
+        span = current()
+        attempt = self._store.request_id() if span is None else span.headers()["traceparent"]
         candidate = PolicyCandidate(terms, attempt, terms.candidate_code(self._pepper, attempt))
         times = {"ttl": str(round(seconds * 1000)), "shadow": str(round(shadow * 1000))}
         words = {**terms.fields(), "attempt": attempt, "code": candidate.code, **times}

@@ -194,6 +194,13 @@ def continuing(position: Current) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
+@contextmanager
+def waiting(name: str) -> Iterator[None]:
+    """Run a block that polls: one child of the current span, and none per poll."""
+    with child(name), continuing(None):
+        yield
+
+
 def ids() -> Mapping[str, str]:
     """Return the ids of the current span as fields of a log entry; empty if nothing is traced."""
     found = current()

@@ -1,7 +1,9 @@
-"""Traces of a real sidecar in an OTLP receiver: a check, a sign-in and a policy load with the right parents, and none
-with an e-mail, a token or a path.
+"""Traces of real sidecars in an OTLP receiver: check, sign-in, policy load and apply, each with the right parents.
+
+None of them holds an e-mail, a token or a path.
 """
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +16,8 @@ pytest.importorskip("opentelemetry.sdk.trace", reason="the extra [otel] is not i
 
 from sidecar.sources.policy_files import packaged
 from tests.live.conftest import Start
-from tests.live.support import PASSWORD, Http, Process, eventually, found_account
+from tests.live.policy_support import Policy
+from tests.live.support import PASSWORD, Http, Process, cli, eventually, found_account
 from tests.telemetry.otlp_receiver import Received, Receiver, receiving
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -157,3 +160,52 @@ async def test_off_no_library_and_no_thread(start: Start, real_redis_url: str, r
     assert "spans" not in [(task / "comm").read_text().strip() for task in maps]
     assert process.stop() == 0
     assert receiver.headers == []
+
+
+async def test_an_apply_is_one_trace_over_command_and_sidecars(
+    start: Start, real_redis_url: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    edited = Policy(tmp_path / "edited")
+    shared = {"REDIS_URL": real_redis_url, "OTEL_SAMPLE": "0", "POLICY_SOURCE": "store", **edited.settings}
+    first = start(**shared, STATE_DIR=str(tmp_path / "one"))
+    start(**shared, STATE_DIR=str(tmp_path / "two"))
+
+    def of_apply(name: str) -> list[Received]:
+        """Return the spans in the command's trace. The seed has spans of its own."""
+        return [span for span in receiver.named(name) if span.trace == receiver.named("policy apply")[0].trace]
+
+    edited.write(edited.commented("traced"))
+    wanted = edited.generation_of(edited.files())
+    done = await asyncio.to_thread(
+        cli, first.settings, "policy", "apply", str(edited.folder), "--json", "--note", "for ada@example.com"
+    )
+    assert (done.returncode, json.loads(done.stdout)["generation"], done.stderr) == (0, wanted, "")
+    await eventually(lambda: receiver.named("policy apply"))
+    (command,) = receiver.named("policy apply")
+    await eventually(lambda: len(of_apply("policy switch")) == 2)
+    assert command.parent == ""
+    for name in ("policy candidate", "policy switch"):
+        spans = of_apply(name)
+        assert [(span.trace, span.parent) for span in spans] == [(command.trace, command.id)] * 2
+        assert [span.attributes["sidecar.generation"] for span in spans] == [wanted] * 2
+        assert len({span.resource["service.instance.id"] for span in [*spans, command]}) == 3
+    assert [span.attributes["sidecar.policy.mark"] for span in receiver.named("policy candidate")] == ["ready"] * 2
+    for name in ("policy compile", "policy gates", "policy vote"):
+        assert [ancestors(receiver, span) for span in of_apply(name)] == [["policy candidate", "policy apply"]] * 2
+    assert [ancestors(receiver, span) for span in receiver.named("EVALSHA policy_activate")] == [["policy apply"]]
+    assert len(of_apply("EVALSHA policy_look")) == 1, "no polls"
+
+    text = b"".join(receiver.raw).decode("latin-1")
+    assert [word for word in ("ada@", "policy.csv", str(tmp_path)) if word in text] == []
+
+
+async def test_an_apply_without_a_collector_is_applied(
+    start: Start, real_redis_url: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.status = 400
+    edited = Policy(tmp_path / "edited")
+    process = start(REDIS_URL=real_redis_url, OTEL_SAMPLE="0", POLICY_SOURCE="store", **edited.settings)
+    edited.write(edited.commented("traced"))
+    done = await asyncio.to_thread(cli, process.settings, "policy", "apply", str(edited.folder), "--json")
+    assert (done.returncode, json.loads(done.stdout)["complete"]) == (0, True)
+    assert "spans not exported: check OTEL_EXPORTER_OTLP_ENDPOINT and the collector" in done.stderr

@@ -34,7 +34,7 @@ class Member:
         self.store, self.clock, self.name, self.told = store, clock, name, more.pop("told", "{}")
         self.applying = Applying(store)
         place = policy_dir or state / "none"
-        self.policy = StorePolicy(
+        self.policy = more.pop("kind", StorePolicy)(
             PolicyLocation(place, place / "model.conf"),
             self.applying.generations,
             more.pop("pepper", PEPPER),

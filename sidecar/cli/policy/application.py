@@ -24,6 +24,7 @@ from sidecar.store.live.fleet import Revocation
 from sidecar.store.policy_generations import Activated, NotActivated, PolicyGenerations
 from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.role_holders import RoleHolders
+from sidecar.telemetry.tracing import waiting
 
 INTERVAL: Final = 0.05
 SPARE_SECONDS: Final = 60.0
@@ -89,14 +90,17 @@ async def apply_to(operator: AdminContext, application: Application) -> Applied 
         if done is None and shadow is None:
             with suppress(StoreUnavailableError):  # it expires by itself
                 await generations.withdraw(candidate)
-    effect = await operator.people.fleet.wait_applied(done.position)
+    with waiting("policy effect"):
+        effect = await operator.people.fleet.wait_applied(done.position)
     before = active.terms.id if active else ""
     return Applied(terms.id, before, done.position.n, effect.sidecars, done.passed, effect)
 
 
 async def _shadow(generations: PolicyGenerations, candidate: PolicyCandidate, application: Application) -> Shadowed:
-    await _all_ready(generations, candidate, application)
-    return await shadowed(generations, candidate)
+    with waiting("policy votes"):
+        await _all_ready(generations, candidate, application)
+    with waiting("policy shadow"):
+        return await shadowed(generations, candidate)
 
 
 def _terms(application: Application, packed: bytes, active: int) -> GenerationTerms:
@@ -145,7 +149,8 @@ async def _switched(
     """Wait for every answer, then switch. Raises CliError."""
     end = time.monotonic() + application.wait
     while True:
-        await _all_ready(generations, candidate, application)
+        with waiting("policy votes"):
+            await _all_ready(generations, candidate, application)
         done = await generations.activate(
             candidate, application.generation, without=application.without, unheld=unheld, by=candidate.terms.by
         )

@@ -1,5 +1,6 @@
 """``sidecar policy apply``: one policy for the whole fleet, at one revision."""
 
+import os
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from sidecar.cli.store_session import run_with_store
 from sidecar.config.parsers import InvalidValueError, duration
 from sidecar.pdp.candidate_progress import described
 from sidecar.server.admin_context import AdminContext
+from sidecar.server.span_export import traced_command
 
 MAX_SECONDS = 7 * 86_400
 
@@ -70,12 +72,17 @@ def apply(
             ),
         )
 
-    done = run_with_store(settings, job)
+    with traced_command(settings, "policy apply", os.environ, _warn):
+        done = run_with_store(settings, job)
     if as_json:
         print_json(_json(done))
     else:
         _say(done)
     return NO if isinstance(done, Shadowed) and switch_if_unchanged else OK
+
+
+def _warn(message: str) -> None:
+    print_error(f"warning: {message}")
 
 
 def _seconds(option: str, text: str) -> float:
