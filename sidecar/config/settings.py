@@ -13,7 +13,7 @@ from sidecar.config import fd_limits
 from sidecar.config import parsers as v
 from sidecar.config.audit_sink import AuditSink, audit_sink, authorization
 from sidecar.config.shares import share
-from sidecar.config.sources import RawValues, SettingNames, SettingsError, gather, mask, spell_env
+from sidecar.config.sources import RawValues, SettingNames, SettingsError, gather, mask
 from sidecar.config.urls import base_url, login_url, store_url, url
 from sidecar.http.login_page import SIGN_IN
 from sidecar.sources.policy_files import packaged
