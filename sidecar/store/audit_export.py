@@ -123,17 +123,19 @@ class Exporter:
         self._keep = keep
         self._clock = clock
         self.exported_at = time.monotonic()
-        """Time of the last run without a problem, or of the start. Monotonic seconds."""
+        """Time at which the last complete export, here or of another sidecar, was seen; or of the start. Monotonic."""
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Export every ``interval`` seconds until cancelled. ``on_problem`` receives errors of store and sink.
 
-        A failure loses nothing: rows wait in the store, untrimmed. ``on_success`` is called after a round without one.
+        A failure loses nothing: rows wait in the store, untrimmed. ``on_success`` is called after each round in which
+        this sidecar or another exported all rows.
         """
         pause = interval
         while True:
             try:
                 await self.export()
+                is_complete = await self.is_complete()
             except AuditGapError as gap:  # the other logs were exported
                 self._on_problem(gap)
                 pause = interval
@@ -141,8 +143,9 @@ class Exporter:
                 self._on_problem(problem)
                 pause = min(2 * pause, max(LONGEST, interval))
             else:
-                self.exported_at = time.monotonic()
-                self._on_success()
+                if is_complete:  # the holder of the lease may fail too, with the same sink
+                    self.exported_at = time.monotonic()
+                    self._on_success()
                 pause = interval
             await asyncio.sleep(pause)
 
@@ -166,7 +169,12 @@ class Exporter:
             raise
         if gaps:
             raise gaps[0]
+        await self._store.change("SET", _complete(), self._id, "PX", LEASE_MS)
         return written
+
+    async def is_complete(self) -> bool:
+        """Return whether an export of any sidecar wrote all rows, at most one lease ago."""
+        return bool(await self._store.command("EXISTS", _complete()))
 
     async def _sign_heads(self) -> None:
         """Write checkpoints over the sealed heads that have none, those of an exporter that crashed included."""
@@ -221,7 +229,7 @@ class Exporter:
 
     async def _lease(self) -> bool:
         """Take or renew the lease. Returns False while another exporter has it."""
-        place = f"sc:{keys.tag(0)}:exporter"
+        place = _holder()
         if await self._store.change("SET", place, self._id, "NX", "PX", LEASE_MS):
             return True
         if await self._store.command("GET", place) != self._id:
@@ -233,10 +241,20 @@ class Exporter:
 
     async def _give_up(self) -> None:
         """End the own lease, so that another sidecar exports at its next attempt."""
-        place = f"sc:{keys.tag(0)}:exporter"
+        place = _holder()
         with suppress(StoreUnavailableError):  # the lease then ends by itself
             if await self._store.command("GET", place) == self._id:
                 await self._store.change("DEL", place)
+
+
+def _holder() -> str:
+    """Return the key of the lease."""
+    return f"sc:{keys.tag(0)}:exporter"
+
+
+def _complete() -> str:
+    """Return the key that lasts one lease after an export of all rows."""
+    return f"{_holder()}:complete"
 
 
 def _unsigned() -> str:

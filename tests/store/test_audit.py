@@ -218,6 +218,24 @@ async def test_R32_one_exporter_at_a_time_and_never_two_seals(town, log):
     assert not verify(lines(log), signature_holds=holds).faults
 
 
+async def test_R32_no_sidecar_calls_the_audit_exported_while_all_fail(town, log):
+    """A sink for all: the sidecar that finds the lease taken has no export to report either."""
+
+    class Full:
+        async def write(self, lines: bytes) -> None:
+            assert await two.export() == 0, "the lease is the other's"
+            assert not await two.is_complete()
+            raise OSError("full")
+
+    two = exporter(town, log, "two")
+    await town.account()
+    with pytest.raises(OSError, match="full"):
+        await Exporter(town.store, Full(), id="one", sign=sign).export()
+    assert not await two.is_complete()
+    assert await exporter(town, log).export() == 2
+    assert await two.is_complete()
+
+
 async def test_R32_an_exporter_killed_before_sealing_rewrites_the_same(town, log, monkeypatch):
     await town.account()
     one = exporter(town, log)

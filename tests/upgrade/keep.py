@@ -61,7 +61,7 @@ async def fill(store: Store) -> bytes:
     await _policy(store)
     sink = Lines()
     await Exporter(store, sink, id="keep", sign=CheckpointKey(PEPPER).sign).export()
-    await store.change("DEL", "sc:{p00}:exporter")
+    await store.change("DEL", "sc:{p00}:exporter", "sc:{p00}:exporter:complete")
     await Audit(store).note("keys.rotated", Actor.operator(), target="kid")  # not exported yet
     return sink.written
 
