@@ -13,9 +13,13 @@ from sidecar.api import check_api, repeated_checks
 from sidecar.api.authzen import evaluation
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
+from sidecar.api.traced_dispatcher import TracedDispatcher
 from sidecar.domain.peps import Pep, PepId, Scope
 from sidecar.identity.pep_keys import PepKeys, PresentedKey
 from sidecar.pdp.evaluation import Subjects
+from sidecar.telemetry.check_spans import TracedCheckRecorder
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import Span, Tracer
 from tests.checks.test_response_cache import (
     BOB,
     CHANGES,
@@ -27,7 +31,7 @@ from tests.checks.test_response_cache import (
     run_out_the_session,
     suspend,
 )
-from tests.pdp_fixture import ACCOUNT, NOW, token
+from tests.pdp_fixture import ACCOUNT, NOW, at_once, token
 
 KEY = "pep_key"
 PEP = Pep(PepId("pep_a"), ACCOUNT, "bench", frozenset(Scope), 0, NOW + 600, 1000, "digest")
@@ -75,6 +79,17 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     dispatcher = Dispatcher(replace(world.app, pep_keys=keys, subjects=subjects), CHECKS, checks=True)
     async with TestClient(RawTestServer(dispatcher)) as client:
         yield Api(world, client, dispatcher, peps, decided)
+
+
+@pytest.fixture
+async def traced_api(api: Api) -> AsyncIterator[tuple[Api, list[Span]]]:
+    """The same client of a traced dispatcher. Its spans are of sampled parents alone."""
+    spans: list[Span] = []
+    recorder = TracedCheckRecorder(Metrics("0"), call_soon=at_once)
+    dispatcher = TracedDispatcher(replace(api.dispatcher._app, recorder=recorder), CHECKS, checks=True)
+    dispatcher.tracer = Tracer(spans.append, share=0.0)
+    async with TestClient(RawTestServer(dispatcher)) as client:
+        yield replace(api, client=client, dispatcher=dispatcher), spans
 
 
 async def _nothing(_id: PepId) -> None:
@@ -186,3 +201,20 @@ async def test_a_cached_evaluation_logs_any_request_id(api: Api) -> None:
     for _ in range(3):
         await api.evaluate(**{"x-request-id": 'a"b\\c'})
     assert recorded == [b'a\\"b\\\\c']
+
+
+async def test_repeated_checks_of_any_trace_are_cached(traced_api: tuple[Api, list[Span]]) -> None:
+    api, spans = traced_api
+    for number in range(1, 7):
+        sent = {"traceparent": f"00-{number:032x}-{number:016x}-0{number % 2}"}
+        assert (await api.check(headers={**BEARER, **sent}))[1]["decision"] is True
+        assert (await api.evaluate(**sent))[1]["decision"] is True
+    assert api.decided == ["/v1/check", "/access/v1/evaluation"] * 2, "cached from the third on"
+    assert "trace" not in str(list(api.dispatcher._responder.cache.responses._values))
+    names = ("POST /v1/check", "POST /access/v1/evaluation")
+    assert [span.name for span in spans] == [*names] * 3
+    for span in spans:
+        assert span.parent is not None
+        assert int(span.parent.span_id, 16) == int(span.context.trace_id, 16)
+        assert span.attributes["sidecar.decision"] == "allow"
+        assert span.attributes["http.response.status_code"] == 200

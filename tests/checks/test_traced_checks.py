@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.gateways.fast_path import traced
+from sidecar.gateways.fast_path import response_cache, traced
 from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.gateways.fast_path.traced import TracedFastPathListener, cut_context, cut_state, find_context
 from sidecar.http.context import AppContext
 from sidecar.telemetry.check_spans import TracedCheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import Span, SpanKind, Tracer, current
+from tests.checks.test_needs_lanes import ASKED, FORWARDED, KNOWN, PROXY, TRUSTED, Lanes
 from tests.checks.test_response_cache import Wire
+from tests.needs_world import NeedsWorld
 from tests.pdp_fixture import app, at_once, token
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -220,3 +222,32 @@ async def test_a_connection_may_mix_requests_with_and_without_a_trace() -> None:
     heads = [head()] * 3 + [head(SAMPLED)] + [head()] * 3 + [head(UNSAMPLED), head(SAMPLED), head(), head(SAMPLED)]
     assert len(set(answers(world.traced, *heads))) == 1
     assert [span.parent and span.parent.span_id for span in world.spans] == [PARENT] * 3
+
+
+def keys_of(cache: Any) -> list[object]:
+    return list(cache._values if hasattr(cache, "_values") else cache)
+
+
+@pytest.mark.parametrize("alias_every", [1, response_cache.ALIAS_EVERY])
+async def test_R40_traced_heads_share_classes_and_aliases(alias_every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a trusted proxy, a head is found by its class of networks, or by its alias. Neither has a trace."""
+    monkeypatch.setattr(response_cache, "ALIAS_EVERY", alias_every)
+    lanes, spans = Lanes(NeedsWorld("office", trusted=TRUSTED)), list[Span]()
+    tracer = Tracer(spans.append, share=0.0)
+    traced = TracedFastPathListener(
+        lanes.world.app, lambda: pytest.fail("slow"), max_head=32768, idle=75, tracer=tracer
+    )
+    lanes.fast = traced
+    for turn in range(6):
+        for number, lines in enumerate(FORWARDED):
+            value = f"00-{turn * 100 + number + 1:032x}-{PARENT}-0{number % 2}".encode()
+            carried = ((b"traceparent", value),) if (turn + number) % 3 else ()
+            for asked in ((*lines, *carried, *ASKED), (*carried, *ASKED, *lines), (*ASKED, *lines, *carried)):
+                assert lanes.status(PROXY, asked) == (200 if number in KNOWN else 403), (lines, carried)
+    cache = traced.responder.cache
+    assert len(cache.aliases)
+    keys = [key for kept in (cache.responses, cache.templates, cache.aliases) for key in keys_of(kept)]
+    assert [key for key in keys if "trace" in str(key)] == []
+    sampled = [1 for turn in range(6) for number in range(len(FORWARDED)) if (turn + number) % 3 and number % 2]
+    assert len(spans) == 3 * len(sampled)
+    assert all(span.ended and span.attributes["http.response.status_code"] in (200, 403) for span in spans)
