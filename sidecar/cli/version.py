@@ -10,7 +10,6 @@ import click
 import sidecar
 from sidecar.cli.output import json_option, print_json
 from sidecar.policy.dialect import DIALECT
-from sidecar.store.maintenance.startup_checks import SCHEMA
 
 _PACKED = ("templates/policy", "templates/model.conf")
 """Copies that only the wheel has: files of the repository beside the package."""
@@ -25,6 +24,8 @@ def version(as_json: bool) -> None:
     of the language of the policy files.
     """
     if as_json:
+        from sidecar.store.maintenance.startup_checks import SCHEMA
+
         print_json(
             {
                 "version": sidecar.__version__,

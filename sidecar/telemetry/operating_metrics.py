@@ -61,7 +61,7 @@ class OperatingMetrics(Collector):
     """Metrics of one process: the gauges of `WatchedGauge`, and counters beside them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._reads: dict[WatchedGauge, Callable[[], float | None]] = {}
+        self._watched: dict[WatchedGauge, Callable[[], float | None]] = {}
         self._mails: Mapping[str, Callable[[], int]] = {}
         registry.register(self)
         self.revocations_incomplete = Counter(
@@ -84,7 +84,7 @@ class OperatingMetrics(Collector):
 
     def watch(self, gauge: WatchedGauge, read: Callable[[], float | None]) -> None:
         """Read ``gauge`` at each scrape. None: the value is unknown, and the gauge has no sample."""
-        self._reads[gauge] = read
+        self._watched[gauge] = read
 
     def watch_mails(self, waiting: Mapping[str, Callable[[], int]]) -> None:
         """Read the queued mails by source at each scrape."""
@@ -93,7 +93,7 @@ class OperatingMetrics(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         for gauge, text in _HELP.items():
             family = GaugeMetricFamily(gauge.value, text)
-            value = self._reads[gauge]() if gauge in self._reads else None
+            value = self._watched[gauge]() if gauge in self._watched else None
             if value is not None:
                 family.add_metric((), value)
             yield family

@@ -1,9 +1,9 @@
 """Verification of access tokens (R18). Pure: the time is an argument, the store is not used.
 
 Signature and claims are checked here, because PyJWT accepts duplicate members, ``exp`` as a string, ``1e9`` as a time
-and any ``typ``, and takes 30 µs. libsodium (PyNaCl) verifies the signature itself in half the time of OpenSSL (69 of 133
-µs on one machine), and rejects each key and signature that is not canonical. One algorithm, one type, three canonical
-base64url segments and JSON without duplicate members are accepted; ambiguous input is rejected.
+and any ``typ``, and takes 30 µs. libsodium (PyNaCl) verifies the signature itself, in half the time of OpenSSL (69 and
+133 µs on one machine), and rejects each key and signature that is not canonical. One algorithm, one type, three
+canonical base64url segments and JSON without duplicate members are accepted; ambiguous input is rejected.
 
 Verification never raises. Reasons are returned in the documented order. Token text does not leave this module.
 """

@@ -72,10 +72,10 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     keys = PepKeys(copies, None, clock=lambda: world.now, monotonic=lambda: world.now)  # type: ignore[arg-type]
     keys._proven.set(KEY, PresentedKey(PEP.id, PEP.digest))
     subjects = Subjects(None, world, normalise=lambda _: None, is_mailbox=lambda *_: True)  # type: ignore[arg-type]
-    for module in (check_api, evaluation):
-        record = module.record_check
+    for module, name in ((check_api, "record_checks"), (evaluation, "record_check")):
+        record = getattr(module, name)
         spied = lambda *given, record=record: decided.append(given[1]) or record(*given)  # noqa: E731
-        monkeypatch.setattr(module, "record_check", spied)
+        monkeypatch.setattr(module, name, spied)
     dispatcher = Dispatcher(replace(world.app, pep_keys=keys, subjects=subjects), CHECKS, checks=True)
     async with TestClient(RawTestServer(dispatcher)) as client:
         yield Api(world, client, dispatcher, peps, decided)

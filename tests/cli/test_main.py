@@ -25,8 +25,8 @@ def one_line(text: str) -> bool:
 def test_version(cli: Any) -> None:
     done = cli("version")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("policy-sidecar 0.")
-    assert cli("--version").out.startswith("policy-sidecar 0.")
+    assert done.out.startswith("policy-sidecar 1.")
+    assert cli("--version").out.startswith("policy-sidecar 1.")
 
 
 def test_without_a_verb_the_help_and_status_2(cli: Any) -> None:

@@ -78,7 +78,7 @@ def ask(cli, ops):
 def test_all_agree(ask) -> None:
     done = ask([report(member("a", G1), member("b", G1))])
     assert done.status == 0
-    assert done.out.splitlines()[1].split() == ["a", G1, "current"]
+    assert done.out.splitlines()[1].split() == ["a", G1, "current", "files"]
     assert done.err == ""
 
 

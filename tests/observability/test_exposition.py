@@ -20,6 +20,7 @@ def full() -> Metrics:
     metrics.store_requests.labels("read").observe(0.0002)
     metrics.factor_changes.labels("totp", "added").inc()
     metrics.mails.labels("user", "sent").inc()
+    metrics.spans_dropped.labels("queue_full").inc()
     metrics.policy.info({"generation": "g"})
     metrics.watch_issuers(lambda: [IssuerHealth("https://login.example", failing=True, left_out=2, missing=1)])
     metrics.store_states.names, metrics.store_states.states = ("ok", "out"), lambda: {0: "ok"}

@@ -3,9 +3,11 @@
 import re
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from sidecar.api.sign_in_log import FailureEvent, FailureLog
 from sidecar.telemetry.app_log import configure, logger
@@ -15,8 +17,9 @@ SPOOF = 'x", "address": "203.0.113.9", "message": "sign_in_failed"}'
 
 
 @pytest.fixture
-def log_lines(capsys: pytest.CaptureFixture[str]) -> str:
+def log_lines(capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
     """Lines as the sidecar writes them: two failures, and others with texts of a client."""
+    before = structlog.get_config()
     configure("info", "json")
     failures = FailureLog()
     failures.failed(FailureEvent.SIGN_IN, "invalid_grant", address="192.0.2.7", request_id="abc-1")
@@ -24,7 +27,8 @@ def log_lines(capsys: pytest.CaptureFixture[str]) -> str:
     failures.failed(FailureEvent.SIGN_IN, "invalid_grant", address="unix", request_id="abc-3")
     logger("identity").warning("mail not sent", error=SPOOF)
     logger("sign-in").warning("sign_in_failed: unknown e-mail", count=3, addresses=["198.51.100.1", SPOOF])
-    return capsys.readouterr().err
+    yield capsys.readouterr().err
+    structlog.configure(**before)
 
 
 def test_the_filter_takes_addresses_and_times(fail2ban_regex: str, log_lines: str, tmp_path: Path) -> None:

@@ -282,8 +282,9 @@ async def test_R44_a_seed_of_old_files_replaces_no_kept_generation(member, bare_
     await member.settle()
     await bare_store.change("DEL", f"{KEY}:active", f"{KEY}:history")
     fresh = await Member(bare_store, tmp_path / "fresh", clock, "two", folder).started()
+    fresh.at = member.at  # a feed is followed from the start of a sidecar on
     await fresh.settle()
-    assert fresh.active != after
+    assert fresh.active not in {"", after}
     await member.settle()
     assert member.active == after
     assert "the store went back" in member.policy.problem

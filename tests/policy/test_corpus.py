@@ -106,6 +106,7 @@ def test_every_code_that_a_file_can_cause_is_in_the_corpus(seed: Mapping[str, by
         DiagnosticCode.CASBIN_INSTALLATION,
         DiagnosticCode.NEEDS_DISAGREE,  # only a bug can cause it: test_needs_oracle.py
         DiagnosticCode.ROLE_IN_USE,  # needs the running sidecar
+        DiagnosticCode.SIGNATURE,  # needs SIDECAR_POLICY_KEYS: tests/pdp/test_policy_signatures.py
         DiagnosticCode.LOW_COVERAGE,  # `policy test --threshold` alone: tests/cli/test_policy.py
     }
     assert told == set(DiagnosticCode) - elsewhere

@@ -193,7 +193,10 @@ AROUND = {
         "store/maintenance/migrate.py",
         "store/integrity/acl_permissions.py",
     },
-    "read_anyway": {f"store/integrity/{name}.py" for name in ("journal", "recovery", "recovering")},
+    "read_anyway": {
+        *(f"store/integrity/{name}.py" for name in ("journal", "recovery", "recovering")),
+        "store/last_good_policy.py",
+    },
     "listening": {"store/live/change_feed.py"},
     "execute_command": {
         "store/connection.py",
@@ -209,10 +212,11 @@ AROUND = {
     "_writes": {"store/connection.py"},
 }
 """Attributes that reach a server, and the modules that may use each: the store itself; the feed, with its own guard; an
-operator's checks of one server; the recovery of a closed partition (R48).
+operator's checks of one server; the recovery of a closed partition (R48); a start without a policy, whose copy has a
+code.
 """
 
-OF_A_REQUEST = ("call", "self", "question", "context", "circumstances")
+OF_A_REQUEST = ("call", "sent", "self", "question", "context", "circumstances")
 """Names of values of a request, whose `client` is the user's address or the caller."""
 
 
