@@ -107,6 +107,7 @@ ROWS = (
     Row("fast lane, new paths", "GET /check, no path twice", "new", _never_the_same),
     Row("fast lane, traced", "SIDECAR_OTEL_SAMPLE=0.01, no trace header", "traced", _gateway),
     Row("fast lane, in traces", "traceparent, 1 % sampled", "in-traces", _in_traces),
+    Row("fast lane, in shadow", "SIDECAR_POLICY_SOURCE=store, a candidate in its shadow", "shadow", _gateway),
     Row("fast lane, 2 workers", "GET /check, both cores", "fast-2", _gateway),
     Row("aiohttp lane", "GET /check, SIDECAR_FAST_LANE=false", "slow", _gateway),
     Row("gRPC", "Envoy's Authorization/Check", "grpc", _envoy),
@@ -159,6 +160,7 @@ RATIOS = (
     Ratio("Cerbos AuthZEN / AuthZEN", "Cerbos, AuthZEN", "AuthZEN", least=3),
     Ratio("Envoy jwt + RBAC with cache / fast lane, new paths", "Envoy jwt + RBAC", "fast lane, new paths"),
     Ratio("log and metrics on / off", "fast lane", "fast lane, silent", most=1.15),
+    Ratio("in shadow / off", "fast lane, in shadow", "fast lane", most=1.1),
     Ratio("1 % traced / off", "fast lane, traced", "fast lane", most=1.05),
     Ratio("in traces, 1 % sampled / off", "fast lane, in traces", "fast lane", most=1.05),
     Ratio("Cerbos with JWT / fast lane", "Cerbos, JWT", "fast lane"),
@@ -198,6 +200,7 @@ Table = dict[str, Measured]
 
 def start_servers(world: World, wanted: set[str]) -> dict[str, Server]:
     starts: dict[str, Callable[[], Server]] = {
+        "shadow": partial(world.shadowed, "shadow"),  # the first: it waits for each sidecar that is registered
         # One server per row, so that no row pays for the cache of another.
         **{name: partial(world.sidecar, name) for name in ("fast", "new", "api")},
         "fast-2": lambda: world.sidecar("fast-2", cores="0,1", WORKERS="2"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 import aiohttp  # noqa: F401 - needed by the naive baseline; imported here to fail early
 
@@ -56,12 +57,19 @@ class World:
 
     def sidecar(self, name: str, *, cores: str = "0", module: str = "sidecar", **settings: str) -> Server:
         """Start one more sidecar over this store; its address is ``server.port``."""
-        port, ops = free_port(), free_port()
+        port = free_port()
         folder = self.folder / name
+        env = self._environment(folder, LISTEN=f"127.0.0.1:{port}", **settings)
+        words = [sys.executable, "-m", module, "serve"]
+        server = Server(words, port=port, log=folder / f"{name}.log", cores=cores, env=env, cwd=folder)
+        self.stack.callback(server.stop)
+        self.stack.callback((folder / "decisions.log").unlink, missing_ok=True)
+        return server.until(self.answers(port))
+
+    def _environment(self, folder: Path, **settings: str) -> dict[str, str]:
         folder.mkdir(exist_ok=True)
         own = {
-            "LISTEN": f"127.0.0.1:{port}",
-            "OPS_LISTEN": f"127.0.0.1:{ops}",
+            "OPS_LISTEN": f"127.0.0.1:{free_port()}",
             "STATE_DIR": str(folder),
             "KEYS_DIR": str(self.folder / "keys"),
             "POLICY_DIR": str(self.policy.folder),
@@ -78,12 +86,30 @@ class World:
         }
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SIDECAR_")}
         env = {**kept, **self.variables, "PYTHONPATH": str(ROOT)}
-        env |= {f"SIDECAR_{key}": value for key, value in own.items()}
-        words = [sys.executable, "-m", module, "serve"]
-        server = Server(words, port=port, log=folder / f"{name}.log", cores=cores, env=env, cwd=folder)
-        self.stack.callback(server.stop)
-        self.stack.callback((folder / "decisions.log").unlink, missing_ok=True)
-        return server.until(self.answers(port))
+        return env | {f"SIDECAR_{key}": value for key, value in own.items()}
+
+    def shadowed(self, name: str) -> Server:
+        """Start a sidecar with the policy of the store, and a candidate in its shadow.
+
+        Start it before other sidecars: a candidate waits for each one that is registered then.
+        """
+        candidate = self.folder / f"{name}-candidate"
+        shutil.copytree(self.policy.folder, candidate)
+        with (candidate / "policy.csv").open("a") as rules:
+            rules.write("# a candidate\n")
+        ops = free_port()
+        server = self.sidecar(name, POLICY_SOURCE="store", OPS_LISTEN=f"127.0.0.1:{ops}")
+        words = [sys.executable, "-m", "sidecar", "policy", "apply", str(candidate), "--shadow", "24h"]
+        env = self._environment(self.folder / f"{name}-operator", POLICY_SOURCE="store")
+        applying = Server(words, port=0, log=self.folder / f"{name}-apply.log", cores=str(STORE_CORE), env=env)
+        self.stack.callback(applying.stop)
+
+        def shadows() -> bool:
+            with urlopen(f"http://127.0.0.1:{ops}/status", timeout=5) as got:
+                return "shadow" in (json.load(got)["candidate"] or {})
+
+        applying.until(shadows)
+        return server
 
     def grpc_sidecar(self, name: str) -> Server:
         """Start a sidecar. ``server.port`` is that of its gRPC listener."""
