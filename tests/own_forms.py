@@ -1,4 +1,4 @@
-"""Forms of a path segment that a program could take for somebody's id. None of them is the caller's own."""
+"""Forms of a path segment that a program could take for an id of another. None of them is the caller's own."""
 
 import re
 

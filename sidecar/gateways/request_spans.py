@@ -39,7 +39,7 @@ def record_status(span: Span, status: int) -> None:
 
 
 def record_path(span: Span, call: GatewayRequest) -> None:
-    """Record the path that a check is about, for an operator who wants paths in traces. Its query is not recorded."""
+    """Record the path that a check is about, if the settings want paths in traces. Its query is not recorded."""
     requested = call.family.read(call)
     if isinstance(requested, RequestPath):
         span.set("url.path", requested.raw_path.partition("?")[0][:MAX_PATH].encode("utf-8", "replace").decode())

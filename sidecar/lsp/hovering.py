@@ -1,4 +1,4 @@
-"""Hovers: who may what, and from where."""
+"""Hovers: permissions, and the line of each."""
 
 from typing import TYPE_CHECKING
 

@@ -31,7 +31,7 @@ WHOLE_SECONDS = 30.0
 """Interval of full reads, which ignore the files' times."""
 
 RECHECK_SECONDS = 30.0
-"""Interval in which the gates look again at files that they rejected: nobody may hold the removed role any more."""
+"""Interval in which the gates look again at files that they rejected: the removed role may have no holder any more."""
 
 AGAIN_SECONDS = 5.0
 """Delay after a poll that failed because of a bug."""

@@ -67,7 +67,7 @@ async def test_subject_search_is_evaluation_over_the_whole_space(town: AccountsF
 
 
 async def test_a_users_searches_are_evaluation_of_own_paths(town: AccountsFixture, generation: Generation) -> None:
-    """By user, not by role: one's own paths are named with one's own ids, and nobody else's."""
+    """By user, not by role: each user's own paths are named with the ids of that user alone."""
     everybody = [resolve_record(town.users[name]) for name in ("ada", "anna", "dev", "mark", "eve")]
     paths = {path for user in everybody for path in named_paths(generation, user.record)}  # type: ignore[union-attr]
     for user in everybody:

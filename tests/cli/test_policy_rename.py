@@ -138,7 +138,7 @@ def test_the_packaged_policy_is_not_renamed(cli: Cli) -> None:
 def test_a_role_without_a_store_says_that_activation_waits(cli: Cli, folder: Path) -> None:
     result = cli("policy", "rename", "role", "marketer", "brand-manager")
     assert result.status == 0
-    assert result.err.startswith('sidecar: the store cannot be asked who holds "marketer" (there is no store in ')
+    assert result.err.startswith('sidecar: the store does not show the holders of "marketer" (there is no store in ')
     assert "while a user does, activation waits and the sidecars serve the policy before" in result.err
     assert "--in-store moves these users" in result.err
     assert "brand-manager" in (folder / "roles.toml").read_text(encoding="utf-8")

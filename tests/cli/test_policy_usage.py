@@ -158,10 +158,10 @@ def test_the_text_names_the_gaps_and_the_diff(cli: Cli, folder: Path, log: Path)
     assert (result.status, result.err) == (0, "")
     assert result.out.startswith("2000 decisions from 2026-11-24")
     for expected in (
-        "rules that allowed nobody: 1\n",
-        "cells that allowed nobody: 6\n",
-        "sections that nobody opened: 1\nSECTION\ncache-purge\n",
-        "people who never used a permission: 4\n",
+        "rules without an allowed user: 1\n",
+        "cells without an allowed user: 6\n",
+        "sections without a visitor: 1\nSECTION\ncache-purge\n",
+        "users with unused permissions: 4\n",
         "denials that came often: 1\n",
         "321    marketer  billing  view    no_rule  account-administrator, accountant",
         "\n-p, developer,             cache-purge,        *, allow\n",

@@ -333,7 +333,7 @@ async def test_an_edit_waiting_for_the_store_is_compiled_once(
 async def test_R26_gates_look_again_at_files_that_they_rejected(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rename of a role that users held is in force once nobody holds it, without an edit or a signal."""
+    """A rename of a role that users held is in force once no user holds it, without an edit or a signal."""
     monkeypatch.setattr("sidecar.pdp.activation.RECHECK_SECONDS", 0.01)
     looks, held = 0, 3
 

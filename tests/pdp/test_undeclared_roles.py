@@ -1,4 +1,4 @@
-"""Roles that users hold and the active policy lacks: named at the start, and until nobody holds them."""
+"""Roles that users hold and the active policy lacks: named at the start, and until no user holds them."""
 
 import asyncio
 from collections.abc import Collection, Mapping

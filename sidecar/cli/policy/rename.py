@@ -117,7 +117,7 @@ def check_holders(settings: Settings, role: str) -> None:
         count = holders_of(settings, role)
     except CliError as problem:
         print_error(
-            f'the store cannot be asked who holds "{role}" ({problem.message}): while a user does, activation waits '
+            f'the store does not show the holders of "{role}" ({problem.message}): while a user does, activation waits '
             "and the sidecars serve the policy before; --in-store moves these users"
         )
         return

@@ -80,7 +80,7 @@ def _last_step(source: Source, old: str, new: str) -> None:
 
 
 def _finished(settings: Settings, old: str, new: str) -> int:
-    """Move users who got the old role during the last step, if the policy in force already declares the new one."""
+    """Move users with the old role since the last step, if the policy in force already declares the new one."""
 
     async def job(operator: AdminContext) -> int:
         count = (await RoleHolders(operator.store).holding([old])).get(old, 0)

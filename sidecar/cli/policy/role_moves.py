@@ -40,7 +40,7 @@ async def wait_served(operator: AdminContext, generation: str, seconds: float) -
 async def move_holders(operator: AdminContext, old: str, new: str) -> int:
     """Give each user and invitation with the role ``old`` the role ``new``, and return their number.
 
-    A user who gets ``old`` meanwhile is found by a further pass.
+    A user with a new role ``old`` meanwhile is found by a further pass.
     """
     moved = 0
     while True:

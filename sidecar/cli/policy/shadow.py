@@ -67,5 +67,5 @@ def print_shadow(total: ShadowTotal) -> None:
     ]
     if rows:
         print_table(("role", "section", "action", "from", "to", "times", "users"), rows)
-    unclear = f", {total.unclear} cannot be told (needs)" if total.unclear else ""
+    unclear = f", {total.unclear} unclear (needs)" if total.unclear else ""
     click.echo(f"{total.decisions} decisions in the shadow, {total.changed} would change{unclear}")

@@ -31,7 +31,7 @@ def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:
 
 
 def members_of(settings: Settings, account: str) -> list[UserRecord]:
-    """Return the live records of the users of an account who may sign in."""
+    """Return the live records of the active users of an account."""
 
     async def job(operator: AdminContext) -> list[UserRecord]:
         found = await account_of(operator, account)

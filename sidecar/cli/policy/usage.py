@@ -41,7 +41,7 @@ def _since(_context: click.Context, _parameter: click.Parameter, text: str | Non
 @click.command()
 @click.argument("logs", metavar="LOG…", nargs=-1, required=True)
 @settings_options(STORE)
-@click.option("--account", metavar="ACCOUNT", help="Also the users of this account who are in no log.")
+@click.option("--account", metavar="ACCOUNT", help="Also the users of this account without a line in the logs.")
 @click.option("--since", callback=_since, metavar="AGE", help="Ignore older lines: 90d, 12h.")
 @click.option("--endpoint", "endpoints", multiple=True, metavar="NAME", help="Only this endpoint; may be repeated.")
 @click.option(
@@ -120,14 +120,14 @@ def _named(found: UsageReport, source: Source) -> UsageReport:
 def _print(found: UsageReport, counts: UsageCounts, why_not: str) -> None:
     click.echo(plain(f"{counts.decisions} decisions from {counts.first} to {counts.last}, {len(counts.users)} users"))
     unused = found.unused
-    _table("rules that allowed nobody", ("rule", "text", "cells"), [(r.rule, r.text, r.cells) for r in unused.rules])
+    _table("rules without an allowed user", ("rule", "text", "cells"), [(r.rule, r.text, r.cells) for r in unused.rules])
     _table(
-        "cells that allowed nobody",
+        "cells without an allowed user",
         ("role", "section", "action", "rule"),
         [(c.role, c.section, c.action, c.rule) for c in unused.cells],
     )
-    _table("sections that nobody opened", ("section",), [(section,) for section in unused.sections])
-    _table("people who never used a permission", ("user", "role", "unused", "permissions"), map(_person, found.people))
+    _table("sections without a visitor", ("section",), [(section,) for section in unused.sections])
+    _table("users with unused permissions", ("user", "role", "unused", "permissions"), map(_person, found.people))
     _table(
         "denials that came often",
         ("times", "role", "section", "action", "reason", "allowed roles", "meant"),

@@ -1,4 +1,4 @@
-"""Summaries of a name for editors: who may what, and from which line. Markdown."""
+"""Summaries of a name for editors: permissions, and the line of each. Markdown."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -51,7 +51,7 @@ def _section(generation: Generation, name: str) -> str | None:
         for role in generation.roles
         for action in section.actions
     ]
-    text = _text(lines, ("who may what", "from"), [row for row in rows if row[1]], "no role may anything")
+    text = _text(lines, ("permission", "from"), [row for row in rows if row[1]], "no role has a permission")
     routes = [one for one in generation.routes.routes if outcome_text(one.target).partition("/")[0] == name]
     return text + "".join(_routes(routes))
 
@@ -66,7 +66,7 @@ def _action(generation: Generation, section: str, name: str) -> str | None:
     title = declared.action_titles[declared.actions.index(name)]
     lines = [f"**{_inert(title)}** (action `{section}/{name}`)"]
     rows = [(role, _because(generation, role, section, name)) for role in generation.roles]
-    text = _text(lines, ("who may", "from"), [row for row in rows if row[1]], "no role may")
+    text = _text(lines, ("role", "from"), [row for row in rows if row[1]], "no role may")
     routes = [one for one in generation.routes.routes if outcome_text(one.target) == f"{section}/{name}"]
     return text + "".join(_routes(routes))
 

@@ -142,7 +142,7 @@ class UsageCounts:
         return None
 
     def add_member(self, user: str, account: str, role: str) -> None:
-        """Add a user who may be in no line, with the role of now."""
+        """Add a user, with the present role, also if no line names the user."""
         self.users.setdefault(user, UserCount(account)).role = role
 
     def _of_another_policy(self, line: LogLine) -> str | None:

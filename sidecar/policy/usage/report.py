@@ -47,7 +47,7 @@ class Unused(msgspec.Struct, frozen=True):
 class PersonUsage(msgspec.Struct, frozen=True):
     """User of the log, with the permissions of the role that they never used, as ``SECTION/ACTION``.
 
-    ``last``: time of the last decision; empty for a user who is in no line.
+    ``last``: time of the last decision; empty for a user without a line.
     """
 
     user: str
