@@ -172,6 +172,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: f"{ord(text[0]):04x}-{len(text)}")
 def test_hostile_text_in_any_file_is_survived(start: Start, root: Path, seed: Files, text: str) -> None:
     client = start()
