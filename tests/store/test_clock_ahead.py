@@ -1,10 +1,15 @@
 """R52: a time written by a clock that ran ahead locks out no user, and keeps nothing alive."""
 
+import asyncio
+
 from sidecar.domain.users import Actor
-from sidecar.store import keys
+from sidecar.store import keys, sessions
 from sidecar.store.audit_export import LEASE_MS, Exporter
 from sidecar.store.outcomes import Changed
 from sidecar.store.rate_limiter import Bucket, BucketEmpty, Buckets, BucketTaken, Rate
+from sidecar.store.sessions import RefreshLimited, Rotated
+from sidecar.tokens.ids import account_of
+from tests.store.test_sessions import rotate
 
 OPERATOR = Actor.operator()
 HOUR = 3_600_000
@@ -23,6 +28,31 @@ async def test_R52_a_bucket_dated_an_hour_ahead_counts_as_empty(store, town):
     assert empty.seconds <= 60
     await store.change("SET", key, round(await town.now_ms()) + 100_000)
     assert isinstance(await buckets.take(wanted), BucketTaken)
+
+
+async def test_R52_a_bucket_dated_an_hour_ahead_refills(store, town):
+    """Denied attempts set its time once: the next unit comes after one interval, not after the hour."""
+    wanted = Bucket("test", "somebody", Rate(3, 0.2))
+    buckets = Buckets(store)
+    await buckets.take(wanted)
+    (key,) = await store.command("KEYS", "*:rl:*")
+    await store.change("SET", key, round(await town.now_ms()) + HOUR)
+
+    assert isinstance(await buckets.take(wanted), BucketEmpty)
+    assert 0 < int(await store.command("PTTL", key)) <= 600
+    await asyncio.sleep(0.3)
+    assert isinstance(await buckets.take(wanted), BucketTaken)
+
+
+async def test_R52_refreshes_dated_an_hour_ahead_are_limited_once(town, monkeypatch):
+    monkeypatch.setattr(sessions, "REFRESHES", Rate(3, 0.2))
+    actor = await town.signed_in(await town.account())
+    session = f"{keys.account(account_of(actor.user), town.store.partitions)}:s:{actor.session}"
+    await town.store.change("HSET", session, "due", round(await town.now_ms()) + HOUR)
+
+    assert isinstance(await rotate(town, actor, 0), RefreshLimited)
+    await asyncio.sleep(0.3)
+    assert isinstance(await rotate(town, actor, 0), Rotated)
 
 
 async def test_R52_a_name_claimed_in_the_future_is_free(town):

@@ -22,9 +22,13 @@ if given < held and not retry then
 end
 
 -- Bucket of the session (GCRA, as in limit_take.lua). Retries count; reuse is handled above and never waits.
--- R52: a time later than an empty bucket needs to fill is from a clock that ran ahead.
 local most = A.interval * A.burst
-local due = math.max(math.min(tonumber(session.due or '0'), NOW + most), NOW) + A.interval
+local filled = tonumber(session.due or '0')
+if filled > NOW + most then -- R52: from a clock that ran ahead. Set it once, so that it passes.
+  filled = NOW + most
+  redis.call('HSET', place, 'due', int(filled))
+end
+local due = math.max(filled, NOW) + A.interval
 if due > NOW + most then return answer({ o = 'limited', wait = int(due - NOW - most) }) end
 redis.call('HSET', place, 'due', int(due))
 if retry then
