@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis
+
 from sidecar.policy.generation import content_hash
 from sidecar.sources.policy_files import read_policy_files
+from sidecar.store import keys
 from tests.live.support import ROOT, Http, Process, begin
 from tests.ports import free_port
 
@@ -162,6 +165,12 @@ async def load(process: Process, token: str, path: str) -> AsyncIterator[Load]:
     finally:
         ended.set()
         await asyncio.gather(*asking)
+
+
+def forget_last_good(url: str) -> None:
+    """Delete the store's copy of the last good policy, which a start without a kept one would serve (R25)."""
+    with redis.Redis.from_url(url) as store:
+        assert store.delete(f"sc:{keys.tag(0)}:policy:good") == 1
 
 
 async def status(api: Http, process: Process) -> dict:

@@ -23,6 +23,7 @@ from tests.live.policy_support import (
     GRANT,
     Load,
     Policy,
+    forget_last_good,
     launch,
     load,
     metric,
@@ -358,6 +359,7 @@ async def test_R26_a_start_that_drops_a_role_in_use_fails(own: ReloadFixture, st
     assert own.process.stop() == 0
     own.policy.write(without_marketers(own.policy))
     settings = {name: value for name, value in own.process.settings.items() if "LISTEN" not in name}
+    forget_last_good(settings["REDIS_URL"])
     process = start(wait=False, **{**settings, "STATE_DIR": str(tmp_path / "other-state")})
     assert process.popen.wait(20) == 2
     assert "role-in-use" in process.output()
@@ -456,6 +458,7 @@ async def test_R26_a_forced_start_serves_a_rejected_policy_audited(
     own.policy.write({"policy.csv": own.policy.shipped["policy.csv"] + GRANT.encode()})
     assert own.process.stop() == 0
     settings = {name: value for name, value in own.process.settings.items() if "LISTEN" not in name}
+    forget_last_good(settings["REDIS_URL"])
     refused = cli({**settings, "STATE_DIR": str(tmp_path / "other-state")}, "serve")
     assert refused.returncode == 2
     assert "failed-expectation" in refused.stderr

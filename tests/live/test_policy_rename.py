@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.sources import policy_journal
 from tests.live.conftest import Start
-from tests.live.policy_support import Policy, load, serves, status, until
+from tests.live.policy_support import Policy, forget_last_good, load, serves, status, until
 from tests.live.support import Http, Process, cli, found_account
 from tests.live.test_policy_reload import MARK, MEDIA, two_people
 
@@ -128,6 +128,7 @@ async def test_a_restart_names_undeclared_roles_and_the_folder(
 
     policy.write({"policy.csv": b"p, x\n"})
     (Path(process.settings["STATE_DIR"]) / "last-good-policy").unlink()
+    forget_last_good(real_redis_url)
     broken = start(wait=False, **settings)
     assert broken.popen.wait(20) == 2
     assert f"{policy.folder}/policy.csv:1:1: field-count" in broken.output()
