@@ -4,6 +4,7 @@
 import { Problem, get } from "./api.js";
 import { persistently } from "./banner.js";
 import { h, plural, time } from "./dom.js";
+import { onDemand } from "./load.js";
 import { permissionsTable } from "./permissions-table.js";
 import { start } from "./shell.js";
 import { table } from "./table.js";
@@ -20,17 +21,29 @@ import { whoMay } from "./who-may.js";
  *   direction: "forward" | "back"}} Generation
  * @typedef {{generations: Generation[], current: string}} Generations
  * @typedef {{id: string, name: string, email: string}} User
- * @typedef {{policy: Policy, matrix: import("./permission-rows.js").Matrix, generations: Generations | null}} Data
+ * @typedef {{shadow: import("./being-applied.js").Shadow, view: typeof import("./being-applied.js")}} Candidate
+ * @typedef {{policy: Policy, matrix: import("./permission-rows.js").Matrix, generations: Generations | null,
+ *   candidate: Candidate | null}} Data
  */
 
 /** @returns {Promise<Data>} */
 async function load() {
-  const [policy, matrix, generations] = await Promise.all([
+  const [policy, matrix, generations, candidate] = await Promise.all([
     get("/v1/policy"),
     get("/v1/policy/matrix"),
     optional("/v1/policy/generations"),
+    progress(),
   ]);
-  return { policy, matrix, generations };
+  return { policy, matrix, generations, candidate };
+}
+
+/**
+ * Return the candidate that is being applied and the module that shows it, or null.
+ * @returns {Promise<Candidate | null>}
+ */
+async function progress() {
+  const shadow = await optional("/v1/policy/shadow");
+  return shadow?.candidate ? { shadow, view: await onDemand(() => import("./being-applied.js")) } : null;
 }
 
 /**
@@ -115,11 +128,12 @@ start({
     const { roles, sections } = data.policy;
     const titles = policyTitles(roles, sections, session.permissions.permissions, data.matrix.conditions);
     const question = whoMay(data.policy, titles);
-    if (session.can("users", "view")) {
-      void persistently(() => get("/v1/users")).then(({ users }) => question.people(users));
-    }
+    /** @type {Promise<User[]> | null} */
+    const people = session.can("users", "view") ? persistently(() => get("/v1/users")).then(({ users }) => users) : null;
+    void people?.then(question.people);
     main.append(
       summary(data.policy),
+      data.candidate?.view.beingApplied(data.candidate.shadow, titles, people) ?? "",
       permissionsTable(data.policy, data.matrix.cells, titles),
       question.element,
       session.can("policy", "preview") ? tryEdit(data.matrix, titles) : "",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.console.applying import Candidate, change, progress
 from tests.console.edits import MISSPELT, POLICY, choose_files, renamed_and_opened, report
 from tests.console.phone import Phone, add_phone
 from tests.console.site import Account, Person
@@ -202,6 +203,24 @@ def policy_explanation(visitor: Visitor, account: Account) -> None:
     policy(visitor, account)
     visitor.page.get_by_role("table", name="Permissions").get_by_role("button").first.click()
     expect(visitor.page.get_by_text("policy.csv:").first).to_be_visible()
+
+
+@state
+def policy_applied(visitor: Visitor, account: Account) -> None:
+    users = [one["id"] for one in account.members()]
+    changes = [change(users[:1], 1204), change(users, 7, action="change-plan", opens=False)]
+    Candidate(visitor, progress(2, 3, "2999-11-30T18:30:00Z", *changes))
+    policy(visitor, account)
+    expect(visitor.page.get_by_role("region", name="Being applied")).to_contain_text("Carl Clerk")
+
+
+@state
+def policy_application_ended(visitor: Visitor, account: Account) -> None:
+    candidate = Candidate(visitor, progress())
+    policy(visitor, account)
+    expect(visitor.page.get_by_role("region", name="Being applied")).to_be_visible()
+    candidate.shown = {**progress(), "candidate": None}
+    expect(visitor.page.get_by_text("has ended, and it is not in force.")).to_be_visible()
 
 
 @state
