@@ -140,7 +140,7 @@ function renew(element, ...children) {
 function draw(place, fresh) {
   const shown = place.querySelector("table");
   if (shown?.rows.length !== fresh.rows.length) {
-    fill(place, h("div", { class: "table-card" }, fresh));
+    fill(place, h("div", { class: "table-card whole-words" }, fresh));
     return;
   }
   for (const [at, row] of [...shown.rows].entries()) {
