@@ -5,11 +5,12 @@
 FROM python:3.12.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-COPY .ci/build.lock .ci/runtime.lock .ci/
+COPY .ci/build.lock .ci/runtime.lock .ci/proto.lock .ci/
 RUN python -m venv /opt/build \
  && /opt/build/bin/pip install --only-binary :all: --require-hashes -r .ci/build.lock \
  && python -m venv /opt/sidecar \
- && /opt/sidecar/bin/pip install --only-binary :all: --require-hashes -r .ci/runtime.lock
+ && /opt/sidecar/bin/pip install --only-binary :all: --require-hashes -r .ci/runtime.lock \
+ && /opt/sidecar/bin/pip install --only-binary :all: --require-hashes --no-deps --force-reinstall -r .ci/proto.lock
 COPY pyproject.toml README.md LICENSE model.conf ./
 COPY policy policy
 COPY sidecar sidecar

@@ -19,5 +19,5 @@ def not_yours(generation: Generation, role: str, target: OwnTarget, record: User
 
 
 def target_without_path(target: Target) -> OwnTarget:
-    """Return the target of a check that names section and action, where each route has own segments: those of no user."""
+    """Return the target of a check by section and action, where each route has own segments: those of no user."""
     return OwnTarget(target, "", "")

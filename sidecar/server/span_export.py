@@ -85,10 +85,18 @@ def switched_off(env: Mapping[str, str]) -> bool:
 
 
 def library() -> Any:
-    """Import the export code. Raises TracingError when its library is not installed."""
+    """Import the export code. Raises TracingError when its library is not installed, or overwritten.
+
+    xds-protos, which the extra ``[grpc]`` needs, contains older files of ``opentelemetry.proto`` (measured: 1.85.0).
+    """
     try:
         return import_module("sidecar.telemetry.otlp")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise TracingError(
             f"tracing: {error.name} is not installed: pip install 'policy-sidecar[otel]', or unset SIDECAR_OTEL_SAMPLE"
+        ) from None
+    except ImportError as error:
+        raise TracingError(
+            f"tracing: another package has overwritten {error.name}: pip install --force-reinstall --no-deps "
+            "opentelemetry-proto, or unset SIDECAR_OTEL_SAMPLE"
         ) from None

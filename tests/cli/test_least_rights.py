@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 _NO_STORE = """
 demo serve init health config version token-inspect keys-list
 policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch policy-status policy-replay policy-expect
-policy-lsp
+policy-lsp policy-keygen policy-sign
 """
 ISS = "https://login.example"
 NO_STORE = frozenset(_NO_STORE.split())
@@ -91,6 +91,9 @@ def test_every_verb_runs_with_the_least_rights(
     for old, new in (("marketer", "brand-manager"), ("brand-manager", "marketer")):
         runs("policy", "rename", "role", old, new, status=1)
         runs("policy", "rename", "role", old, new, "--in-store")
+    runs("policy", "apply", str(tmp_path / "policy"), status=1)  # no sidecar is live
+    runs("policy", "history")
+    runs("policy", "export", "0" * 32, str(tmp_path / "exported"), status=1)
     runs("user", "list", "--account", "Acme")
     runs("user", "set-role", "bob@acme.example", "developer", "--account", "Acme")
     runs("user", "suspend", "bob@acme.example", "--account", "Acme", status=1)  # still invited

@@ -97,7 +97,8 @@ def test_no_step_fetches_what_is_not_locked_by_hash(root: Path, name: str) -> No
     A source distribution would fetch its build tools without a hash, so only wheels are allowed from the locks.
     """
     commands = PIP.findall((root / name).read_text())
-    assert len(commands) == 4
+    proto = {"proto.lock"} if name == "Dockerfile" else set()
+    assert len(commands) == 4 + len(proto)
     locks = set()
     for command in commands:
         if (lock := re.search(r"-r \S*?([a-z]+\.lock)", command)) is not None:
@@ -106,7 +107,17 @@ def test_no_step_fetches_what_is_not_locked_by_hash(root: Path, name: str) -> No
         else:
             assert {"--no-deps", "--no-index"} <= set(command.split()), command
             assert "--no-build-isolation" in command or ".whl" in command, command
-    assert locks == {"build.lock", "runtime.lock"}
+    assert locks == {"build.lock", "runtime.lock"} | proto
+
+
+def test_what_another_package_overwrites_is_installed_last(root: Path) -> None:
+    """xds-protos of the extra [grpc] contains older files of opentelemetry-proto, and pip installs it later."""
+    runtime = locked(root / ".ci/runtime.lock")
+    assert locked(root / ".ci/proto.lock") == {"opentelemetry-proto": runtime["opentelemetry-proto"]}, "run .ci/lock"
+    for name, package in (("Dockerfile", "/opt/wheel"), (".ci/run", "-e .")):
+        steps = (root / name).read_text()
+        last = steps.index("--no-deps --force-reinstall -r .ci/proto.lock")
+        assert last < steps.index(package, last)
 
 
 def test_the_action_names_other_actions_by_commit(root: Path) -> None:
@@ -115,7 +126,7 @@ def test_the_action_names_other_actions_by_commit(root: Path) -> None:
     assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one)] == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "build.lock", "gateways.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "proto.lock", "build.lock", "gateways.lock"])
 def test_locks_hold_names_versions_and_hashes_alone(root: Path, name: str) -> None:
     for line in (root / ".ci" / name).read_text().splitlines():
         assert re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line

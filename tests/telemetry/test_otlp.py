@@ -138,6 +138,17 @@ def test_without_the_library_the_start_names_the_extra(monkeypatch: pytest.Monke
         opened({}, OTEL_SAMPLE="1")
 
 
+def test_an_overwritten_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """xds-protos contains older files of opentelemetry-proto (measured with 1.85.0)."""
+
+    def older(_name: str) -> None:
+        raise ImportError("cannot import name", name="opentelemetry.proto.common.v1.common_pb2")
+
+    monkeypatch.setattr(span_export, "import_module", older)
+    with pytest.raises(TracingError, match=r"overwritten opentelemetry\.proto.*--force-reinstall.*SIDECAR_OTEL"):
+        opened({}, OTEL_SAMPLE="1")
+
+
 def test_another_protocol_is_a_warning() -> None:
     with capture_logs() as logs:
         opened({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, OTEL_SAMPLE="1")

@@ -120,7 +120,9 @@ def _named(found: UsageReport, source: Source) -> UsageReport:
 def _print(found: UsageReport, counts: UsageCounts, why_not: str) -> None:
     click.echo(plain(f"{counts.decisions} decisions from {counts.first} to {counts.last}, {len(counts.users)} users"))
     unused = found.unused
-    _table("rules without an allowed user", ("rule", "text", "cells"), [(r.rule, r.text, r.cells) for r in unused.rules])
+    _table(
+        "rules without an allowed user", ("rule", "text", "cells"), [(r.rule, r.text, r.cells) for r in unused.rules]
+    )
     _table(
         "cells without an allowed user",
         ("role", "section", "action", "rule"),
